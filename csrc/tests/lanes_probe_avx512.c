@@ -1,0 +1,12 @@
+/* lanes_probe.inc at the CPU level avx512. */
+#if defined(__x86_64__)
+#define MORSR_LEVEL_AVX512 1
+#define MORSR_FN(name) name##_avx512
+#include "level_begin.h"
+
+#include "lanes_probe.inc"
+
+#include "level_end.h"
+#else
+typedef int morsr_nothing_here; /* ISO C wants a declaration */
+#endif

@@ -1,0 +1,169 @@
+"""Checkpoint files, `morsr-checkpoint` version 1.0 (docs/formats/checkpoint.md).
+
+A directory keeps the newest checkpoint and the one before it: should the newest be
+unsound, the search falls back by one and says so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from morsr_mpi.adapters import hdf5_common as common
+from morsr_mpi.adapters.hdf5_result import read_solution, write_solution
+from morsr_mpi.base.config import CHECKPOINTS_KEPT, MAX_SNAPSHOT_BYTES
+from morsr_mpi.base.errors import InputError
+from morsr_mpi.base.version import ALGORITHM_VERSION
+from morsr_mpi.objectives.solution import Solution
+from morsr_mpi.storage.checkpoint import (
+    CHECKPOINT_TAG,
+    Checkpoint,
+    checkpoint_name,
+    pulse_of_name,
+)
+
+FILETYPE = CHECKPOINT_TAG
+VERSION = (1, 0)
+
+
+def save_checkpoint(path: common.Pathlike, checkpoint: Checkpoint) -> None:
+    """Write one checkpoint file; an existing one is replaced only by a complete one.
+
+    Raises InputError when the file cannot be written or the state is beyond
+    `config.MAX_SNAPSHOT_BYTES`.
+    """
+    if len(checkpoint.state) > MAX_SNAPSHOT_BYTES:
+        raise InputError(
+            f"a state of {len(checkpoint.state)} bytes is more than a checkpoint can hold "
+            f"({MAX_SNAPSHOT_BYTES})"
+        )
+    digest = checkpoint.digest()
+
+    def fill(file: h5py.File) -> None:
+        common.write_header(file, FILETYPE, VERSION)
+        file.attrs["algorithm_version"] = np.int64(checkpoint.algorithm_version)
+        common.write_text(file, "problem_digest", checkpoint.problem_digest.hex())
+        common.write_text(file, "options_digest", checkpoint.options_digest.hex())
+        file.attrs["pulse"] = np.int64(checkpoint.pulse)
+        common.write_text(file, "digest", digest.hex())
+        write_solution(file, checkpoint.solution)
+        common.write_array(file, "state", np.frombuffer(checkpoint.state, dtype=np.uint8), "|u1")
+
+    def verify(written: Path) -> None:
+        _load(written)
+
+    common.write_atomically(path, fill, verify)
+
+
+def load_checkpoint(path: common.Pathlike) -> Checkpoint:
+    """Return a sound checkpoint from which this version of the software can go on.
+
+    Raises InputError for another file type, a newer format, damage, and for a checkpoint
+    of another algorithm version (both versions named; `load_checkpoint_solution` still
+    reads its points).
+    """
+    where = Path(path)
+    with common.open_checked(where, FILETYPE, VERSION) as file:
+        found = _integer(file, where, "algorithm_version")
+    if found != ALGORITHM_VERSION:
+        raise InputError(
+            f"{where} was written by algorithm version {found}, this software has version "
+            f"{ALGORITHM_VERSION} and cannot go on from it; its /solution stays readable: "
+            "use that version or start a new run directory"
+        )
+    return _load(where)
+
+
+def load_checkpoint_solution(path: common.Pathlike) -> Solution:
+    """Return the best points of a checkpoint of any algorithm version; raises InputError."""
+    where = Path(path)
+    with common.open_checked(where, FILETYPE, VERSION) as file:
+        return read_solution(file, where)
+
+
+def _load(path: Path) -> Checkpoint:
+    """Return the checkpoint of a file after a check of its digest."""
+    with common.open_checked(path, FILETYPE, VERSION) as file:
+        state = common.read_array(file, path, "/state", np.uint8, (MAX_SNAPSHOT_BYTES,))
+        checkpoint = Checkpoint(
+            problem_digest=_digest(file, path, "problem_digest"),
+            options_digest=_digest(file, path, "options_digest"),
+            pulse=_integer(file, path, "pulse"),
+            state=state.tobytes(),
+            solution=read_solution(file, path),
+            algorithm_version=_integer(file, path, "algorithm_version"),
+        )
+        expected = _digest(file, path, "digest")
+    if checkpoint.digest() != expected:
+        raise InputError(f"{path} is damaged: its contents do not have the digest it names")
+    return checkpoint
+
+
+def _integer(file: h5py.File, path: Path, name: str) -> int:
+    """Return a root attribute that must be a non-negative integer."""
+    value = file.attrs.get(name)
+    if not isinstance(value, int | np.integer) or value < 0:
+        raise InputError(f"{path} has no sound attribute {name}; it is damaged")
+    return int(value)
+
+
+def _digest(file: h5py.File, path: Path, name: str) -> bytes:
+    """Return a root attribute that must be the 64 hexadecimal digits of a digest."""
+    text = common.read_text(file.attrs.get(name)) or ""
+    with contextlib.suppress(ValueError):
+        value = bytes.fromhex(text)
+        if len(value) == 32 and value.hex() == text:
+            return value
+    raise InputError(f"{path} has no sound attribute {name}; it is damaged")
+
+
+def store_checkpoint(directory: common.Pathlike, checkpoint: Checkpoint) -> Path:
+    """Write a checkpoint under its own name, then drop all but the newest two; return its path.
+
+    Only one process may write into the directory. Raises InputError.
+    """
+    where = Path(directory)
+    for left in where.glob(".checkpoint-*.tmp"):  # of a writer that was killed
+        left.unlink(missing_ok=True)
+    path = where / checkpoint_name(checkpoint.pulse)
+    save_checkpoint(path, checkpoint)
+    for _, old in _by_age(where)[CHECKPOINTS_KEPT:]:
+        old.unlink(missing_ok=True)
+    return path
+
+
+def _by_age(directory: Path) -> list[tuple[int, Path]]:
+    """Return (pulse, path) of all checkpoint files, newest pulse first."""
+    found = []
+    if directory.is_dir():
+        for path in directory.iterdir():
+            pulse = pulse_of_name(path.name)
+            if pulse is not None:
+                found.append((pulse, path))
+    return sorted(found, reverse=True)
+
+
+def newest_checkpoint(
+    directory: common.Pathlike, warnings: list[str] | None = None
+) -> tuple[Path, Checkpoint] | None:
+    """Return the newest sound checkpoint of a directory, None when it has none at all.
+
+    An unsound file is passed over in favour of the one before it, and one line per such
+    file is appended to `warnings`. Raises InputError when there are files but none is sound.
+    """
+    first: InputError | None = None
+    for _, path in _by_age(Path(directory)):
+        try:
+            checkpoint = load_checkpoint(path)
+        except InputError as exc:
+            first = first or exc
+            if warnings is not None:
+                warnings.append(f"checkpoint passed over: {exc}")
+            continue
+        return path, checkpoint
+    if first is not None:
+        raise InputError(f"no checkpoint can be used: {first}")
+    return None

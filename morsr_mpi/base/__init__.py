@@ -1,0 +1,1 @@
+"""The lowest layer: errors, versions, limits, canonical bytes, digests and ports."""

@@ -1,0 +1,50 @@
+"""Errors that reach a user: one line that says what is wrong and what to do.
+
+Every error carries the exit code of the command-line tools (DESIGN section 7),
+so that the one place that ends a process needs no table of its own.
+"""
+
+from __future__ import annotations
+
+EXIT_OK = 0
+EXIT_USAGE = 64
+EXIT_DATA = 65
+EXIT_TAMPERED = 66
+EXIT_INTERNAL = 70
+EXIT_STOPPED = 75
+
+
+class MorsrError(Exception):
+    """Base of all errors meant for a user; the message is one complete line."""
+
+    exit_code = EXIT_INTERNAL
+
+
+class UsageError(MorsrError):
+    """Options or a way of starting that make no sense (exit 64)."""
+
+    exit_code = EXIT_USAGE
+
+
+class InputError(MorsrError):
+    """Data that cannot be used: a file, a matrix, a target (exit 65)."""
+
+    exit_code = EXIT_DATA
+
+
+class TamperError(MorsrError):
+    """A run directory that does not agree with its own records (exit 66)."""
+
+    exit_code = EXIT_TAMPERED
+
+
+class InternalError(MorsrError):
+    """A broken invariant of ours: always a bug (exit 70)."""
+
+    exit_code = EXIT_INTERNAL
+
+
+class ProtocolError(MorsrError):
+    """A peer sent something that no honest peer sends; names the sender."""
+
+    exit_code = EXIT_INTERNAL

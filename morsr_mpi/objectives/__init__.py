@@ -1,0 +1,1 @@
+"""What is minimised: problems, their objective, and what a solution consists of."""

@@ -1,0 +1,97 @@
+import numpy as np
+from numpy.typing import NDArray
+
+TICKS_PER_UNIT: int
+
+def best_level() -> int: ...
+def level_name() -> str: ...
+def set_level(level: int) -> None: ...
+def cholesky(a: NDArray[np.float64]) -> int: ...
+def tri_inverse(u: NDArray[np.float64], g: NDArray[np.float64]) -> None: ...
+def factor_blocks(
+    u: NDArray[np.float64],
+    g: NDArray[np.float64],
+    diag: NDArray[np.float64],
+    w: NDArray[np.float64],
+) -> None: ...
+def factor_norms(
+    u: NDArray[np.float64], g: NDArray[np.float64], work: NDArray[np.float64]
+) -> tuple[float, float, float]: ...
+def lambda_estimates(
+    g: NDArray[np.float64], sizes: int, out: NDArray[np.float64], work: NDArray[np.float64]
+) -> None: ...
+def vblast(
+    g: NDArray[np.float64],
+    p: NDArray[np.float64],
+    order: NDArray[np.int32],
+    work: NDArray[np.float64],
+) -> None: ...
+def root_quad(q: NDArray[np.float64], quad: NDArray[np.float64]) -> None: ...
+def free_distance(centres: NDArray[np.float64], tiles: int) -> float: ...
+
+class Objective:
+    def __init__(
+        self,
+        q: NDArray[np.float64],
+        target: NDArray[np.float64],
+        scale: float,
+        work: NDArray[np.float64],
+    ) -> None: ...
+    def evaluate(self, doubled: NDArray[np.int32]) -> float: ...
+    def descend(
+        self, quad: NDArray[np.float64], doubled: NDArray[np.int32], max_sweeps: int
+    ) -> int: ...
+
+class FactorView:
+    def __init__(
+        self,
+        m: int,
+        diag: NDArray[np.float64],
+        w: NDArray[np.float64],
+        bounds: NDArray[np.float64],
+    ) -> None: ...
+
+class Beam:
+    def __init__(
+        self,
+        factor: FactorView,
+        centre: NDArray[np.float64],
+        width: int,
+        branch: int,
+        gamma: float,
+        limit: float,
+    ) -> None: ...
+    def step(self, ticks: int) -> bool: ...
+    @property
+    def ticks(self) -> int: ...
+    def best(self, out: NDArray[np.int32]) -> float | None: ...
+
+class Prove:
+    def __init__(
+        self,
+        factor: FactorView,
+        centre: NDArray[np.float64],
+        prefix: NDArray[np.int32],
+        depth: int,
+        after: NDArray[np.int32],
+        skip: int,
+        split: int,
+        objective: Objective,
+        base: NDArray[np.int32],
+        order: NDArray[np.int32],
+        best: float,
+        slack: float,
+    ) -> None: ...
+    def step(self, ticks: int) -> bool: ...
+    def close(self) -> None: ...
+    @property
+    def ticks(self) -> int: ...
+    @property
+    def spent(self) -> int: ...
+    @property
+    def count(self) -> int: ...
+    def chamber(
+        self, i: int, prefix: NDArray[np.int32], after: NDArray[np.int32]
+    ) -> tuple[int, int, float, bool]: ...
+    def best(self, out: NDArray[np.int32]) -> float | None: ...
+    def stats(self) -> tuple[int, int, int, int]: ...

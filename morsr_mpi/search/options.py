@@ -1,0 +1,39 @@
+"""Options that decide what is explored; results are identical for identical options."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from morsr_mpi.base.digest import digest_of
+from morsr_mpi.base.errors import UsageError
+from morsr_mpi.base.version import ALGORITHM_VERSION
+
+DEFAULT_WORK = 10_000_000
+MAX_PULSE_TASKS = 1 << 16
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """work: units per target (about microseconds of one core), None = until certified.
+
+    lag: pulses planned ahead of the last commit.  pulse_tasks: fixed width of a pulse instead of
+    one that grows with the committed work.  Raises UsageError for values that make no sense.
+    """
+
+    work: int | None = DEFAULT_WORK
+    lag: int = 0
+    pulse_tasks: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.work is not None and not 0 < self.work < 2**62:
+            raise UsageError(f"--work must be a positive number of units or inf, not {self.work}")
+        if self.lag != 0:
+            raise UsageError(f"--lag {self.lag} is not available in this version; leave it at 0")
+        if self.pulse_tasks is not None and not 0 < self.pulse_tasks <= MAX_PULSE_TASKS:
+            raise UsageError(
+                f"--pulse-tasks must be between 1 and {MAX_PULSE_TASKS}, not {self.pulse_tasks}"
+            )
+
+    def digest(self) -> bytes:
+        """SHA-256 over everything but work, which only says where the one schedule stops."""
+        return digest_of("morsr-options", 1, ALGORITHM_VERSION, self.lag, self.pulse_tasks)

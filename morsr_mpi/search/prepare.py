@@ -1,0 +1,175 @@
+"""What a problem needs before the search: factors, proven eigenvalues, δ, origins of targets.
+
+Every rank computes it for itself from the same bytes and gets the same bits.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from morsr_mpi.base.config import FACTOR_CACHE_BYTES
+from morsr_mpi.lattice.e8 import nearest
+from morsr_mpi.objectives.problem import QuadraticProblem
+from morsr_mpi.search import _engine
+from morsr_mpi.search.factor import (
+    Factor,
+    cholesky_of,
+    coordinates_of,
+    factor_of,
+    inverse_of,
+    norms_of,
+    proven_eigenvalues,
+    tolerance_of,
+)
+from morsr_mpi.search.orders import (
+    VBLAST,
+    OrderName,
+    natural_order,
+    order_by_name,
+    vblast_order,
+)
+
+
+@dataclass(eq=False)
+class Prepared:
+    """Shared by all targets of a problem.
+
+    rank: factor in the V-BLAST order; proof: the same with proven eigenvalues, which is what
+    certificates rest on.
+    tolerance: δ, 1.0 where nothing can be certified.  quad: float64 [m,240], root moves.
+    origins: int32 [k,n] doubled coordinates, the lattice point nearest to each target tile by
+    tile; centres: float64 [k,n], the target relative to it in units of the lattice.
+    root_bounds: float64 [k], lower bounds of the objective before any search.
+    """
+
+    problem: QuadraticProblem
+    vblast: NDArray[np.int32]
+    rank: Factor
+    proof: Factor
+    tolerance: float
+    quad: NDArray[np.float64]
+    origins: NDArray[np.int32]
+    centres: NDArray[np.float64]
+    root_bounds: NDArray[np.float64]
+    _factors: OrderedDict[OrderName, Factor] = field(default_factory=OrderedDict)
+
+    @property
+    def slack(self) -> float:
+        """Factor from an incumbent's objective to the pruning limit in lattice units, ≥ exact.
+
+        Where nothing can be certified the enumeration is one more heuristic, with a small margin.
+        """
+        delta = self.tolerance if self.tolerance < 1.0 else 1e-2
+        return float(1.0 / (self.problem.scale**2 * (1.0 - delta))) * (1.0 + 2.0**-50)
+
+    def factor(self, name: OrderName) -> Factor:
+        """Return the factor of an order, from a cache bounded in bytes (least recently used)."""
+        if name == VBLAST:
+            return self.rank
+        held = self._factors.pop(name, None)
+        if held is None:
+            Q = self.problem.Q
+            order = order_by_name(name, Q, self.vblast)
+            u = cholesky_of(Q, order)
+            held = factor_of(u, inverse_of(u), order)
+            size = held.nbytes
+            while self._factors and sum(f.nbytes for f in self._factors.values()) + size > (
+                FACTOR_CACHE_BYTES
+            ):
+                self._factors.popitem(last=False)
+        self._factors[name] = held
+        return held
+
+    def lower_bound(self, bound: float) -> float:
+        """Turn a computed bound in lattice units into a proven bound of the objective."""
+        if self.tolerance >= 1.0:
+            return 0.0
+        value = bound * self.problem.scale**2 * (1.0 - self.tolerance) * (1.0 - 2.0**-50)
+        return max(0.0, float(np.nextafter(value, -np.inf)))
+
+
+def origin_of(
+    targets: NDArray[np.float64], scale: float
+) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+    """Return (origins, centres): int32 and float64 [k,n].
+
+    The search works around the nearest lattice point of every tile, so that what it adds up is of
+    the size of a tile however far out the target lies.  t − s·origin is one fused operation in
+    exact arithmetic's place: here it is computed without cancellation error by splitting.
+    """
+    k, n = targets.shape
+    origins = nearest((targets / scale).reshape(-1, 8)).reshape(k, n).astype(np.int32)
+    return origins, fused_residual(targets, origins, scale)
+
+
+def fused_residual(
+    targets: NDArray[np.float64], doubled: NDArray[np.int32], scale: float
+) -> NDArray[np.float64]:
+    """(t − s·d/2) / s with the product and difference rounded once, as fma would.
+
+    Dekker's exact product in float64: s·(d/2) = high + low without error, and t − high is exact
+    here (Sterbenz: high is within a few units of the lattice of t) or its error is below one
+    rounding of the result's size; NumPy has no fma, and this decides results.
+    """
+    point = 0.5 * doubled
+    high = scale * point
+    split = 134217729.0  # 2^27 + 1
+    a = split * scale
+    a_high = a - (a - scale)
+    a_low = scale - a_high
+    b = split * point
+    b_high = b - (b - point)
+    b_low = point - b_high
+    low = ((a_high * b_high - high) + a_high * b_low + a_low * b_high) + a_low * b_low
+    return np.ascontiguousarray(((targets - high) - low) / scale)
+
+
+def prepare(problem: QuadraticProblem) -> Prepared:
+    """Factor Q, find the V-BLAST order, prove eigenvalues, bound the rounding errors.
+
+    Raises InputError naming the pivot when Q is not positive definite.
+    """
+    Q = problem.Q
+    natural = natural_order(problem.m)
+    g = inverse_of(cholesky_of(Q, natural))
+    vblast = vblast_order(g)
+    del g
+    u = cholesky_of(Q, vblast)
+    g = inverse_of(u)
+    rank = factor_of(u, g, vblast)
+    norms = norms_of(u, g)
+    del u, g
+    proven = proven_eigenvalues(Q, vblast, rank.eigenvalues)
+    tolerance = tolerance_of(problem.n, norms, float(proven[problem.m]))
+    quad = np.empty((problem.m, 240))
+    _engine.root_quad(Q, quad)
+    origins, centres = origin_of(problem.targets, problem.scale)
+    prepared = Prepared(
+        problem,
+        vblast,
+        rank,
+        rank.with_eigenvalues(proven),
+        tolerance,
+        quad,
+        origins,
+        centres,
+        np.zeros(problem.k),
+    )
+    places = coordinates_of(vblast)
+    for t in range(problem.k):
+        free = _engine.free_distance(np.ascontiguousarray(centres[t][places]), problem.m)
+        prepared.root_bounds[t] = prepared.lower_bound(float(proven[problem.m]) * free)
+    return prepared
+
+
+def memory_bytes(n: int, k: int) -> int:
+    """Peak memory of one rank for the problem and its factors, bytes (interpreter not counted)."""
+    m = n // 8
+    square = 8 * n * n
+    blocks = 32 * m * max(1, m - 1) * 8 + 64 * m * 8
+    # Q; U, U⁻¹ and one scratch matrix while factoring; the proof factor and the cached ones.
+    return 4 * square + blocks + min(FACTOR_CACHE_BYTES, 8 * blocks) + 32 * k * n + 240 * 8 * m

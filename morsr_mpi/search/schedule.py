@@ -1,0 +1,133 @@
+"""The one schedule of beams and enumeration, the same for every budget (DESIGN section 2).
+
+Rung g = 0, 1, 2, ... has twice the work of the one before: half of it widens the beam in the good
+orders, half spreads over random orders; then enumeration gets its share.  A budget only says
+where the schedule stops, so a run with W units is an exact prefix of one with 2 W.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from morsr_mpi.base.config import MAX_BEAM_ENTRIES
+from morsr_mpi.search.orders import DIAGONAL, NATURAL, VBLAST, OrderName
+
+#: Children of a node that compete in a beam.
+BRANCH = 8
+#: Weights of the look-ahead term, in turn: 1 is the bound, 2 to 4 the better heuristic.
+GAMMAS = (3.0, 2.0, 4.0)
+FIRST_WIDTH = 16
+#: Random orders of one rung.
+DIVERSITY = 4
+#: A task is worth sending from about this many units; smaller beams share one.
+MIN_TASK_UNITS = 2_000.0
+TICKS_PER_UNIT = 64.0
+
+
+@dataclass(frozen=True)
+class BeamSpec:
+    """One beam: tile order, width, children per node, weight of the look-ahead."""
+
+    order: OrderName
+    width: int
+    branch: int
+    gamma: float
+
+    def fields(self) -> tuple[str, int, int, int, float]:
+        """As a task carries it."""
+        return (self.order.kind, self.order.seed, self.width, self.branch, self.gamma)
+
+    def units(self, m: int) -> float:
+        """Predicted work: look-ahead over the free tiles, children, descent."""
+        nodes = self.width * m
+        return (nodes * (4.0 * m + 400.0) + 64.0 * m * m) / TICKS_PER_UNIT
+
+
+def factor_units(m: int) -> float:
+    """Time of one factorisation in units: what a further tile order costs all targets together."""
+    return (8.0 * m) ** 3 / 7_500.0
+
+
+def rung(g: int, m: int, k: int) -> list[BeamSpec]:
+    """Beams of rung g for m tiles, where k targets share the factorisations.
+
+    Rung 0 is block Babai (width 1) and a narrow beam in the plain orders.  Random orders join
+    once their beams outweigh the factorisation they need.
+    """
+    if m == 1:
+        return [BeamSpec(NATURAL, 1, 1, 1.0)] if g == 0 else []
+    if g == 0:
+        plain = [BeamSpec(order, 1, 1, 1.0) for order in (VBLAST, DIAGONAL, NATURAL)]
+        return plain + [BeamSpec(o, FIRST_WIDTH, BRANCH, GAMMAS[0]) for o in (VBLAST, DIAGONAL)]
+    widest = max(FIRST_WIDTH, MAX_BEAM_ENTRIES // (8 * m))
+    width = min(FIRST_WIDTH << g, widest)
+    gamma = GAMMAS[g % len(GAMMAS)]
+    beams = [BeamSpec(o, width, BRANCH, gamma) for o in (VBLAST, DIAGONAL)]
+    # Once a beam cannot widen any more, the doubling goes into more random orders.
+    count = DIVERSITY << max(0, g - (widest // FIRST_WIDTH).bit_length() + 1)
+    for i in range(count):
+        order = OrderName("random", (g << 32) + i)
+        spread = BeamSpec(order, max(FIRST_WIDTH, width // 4), BRANCH, gamma)
+        if spread.units(m) * k >= factor_units(m):
+            beams.append(spread)
+    return beams
+
+
+def bundles(beams: list[BeamSpec], m: int) -> list[list[BeamSpec]]:
+    """Group beams into tasks of at least MIN_TASK_UNITS, in order."""
+    out: list[list[BeamSpec]] = []
+    load = 0.0
+    for beam in beams:
+        if not out or load >= MIN_TASK_UNITS:
+            out.append([])
+            load = 0.0
+        out[-1].append(beam)
+        load += beam.units(m)
+    return out
+
+
+def proof_share(n: int) -> float:
+    """Work of the enumeration over work of the beams: it pays where it can finish."""
+    if n <= 64:
+        return 2.0
+    if n <= 96:
+        return 1.0
+    return 0.25 if n <= 128 else 0.05
+
+
+#: Enumeration: budget of one task in units, children a split hands back.
+FIRST_PROOF_UNITS = 1_000
+MAX_PROOF_UNITS = 50_000
+SPLIT = 16
+#: Tasks of one batch of enumeration.
+MIN_PROOF_TASKS = 4
+MAX_PROOF_TASKS = 256
+
+
+def proof_budget(spent: int) -> int:
+    """Units of one enumeration task after `spent` units of enumeration."""
+    return min(MAX_PROOF_UNITS, max(FIRST_PROOF_UNITS, spent // 64))
+
+
+def proof_tasks(spent: int) -> int:
+    """Tasks of one batch of enumeration after `spent` units of it."""
+    return min(MAX_PROOF_TASKS, MIN_PROOF_TASKS + spent // 10_000)
+
+
+#: Pulses: tasks of the first, of the widest, and units after which one is full.
+FIRST_PULSE_TASKS = 16
+MAX_PULSE_TASKS = 256
+MIN_PULSE_UNITS = 100_000.0
+MAX_PULSE_UNITS = 4_000_000.0
+
+
+def pulse_width(committed_pulses: int, fixed: int | None) -> int:
+    """Tasks a pulse gathers from the targets: narrow at first, doubling."""
+    if fixed is not None:
+        return fixed
+    return min(MAX_PULSE_TASKS, FIRST_PULSE_TASKS << min(committed_pulses, 16))
+
+
+def pulse_units(committed_work: int) -> float:
+    """Predicted units after which a pulse takes no further batch."""
+    return min(MAX_PULSE_UNITS, max(MIN_PULSE_UNITS, committed_work / 16.0))

@@ -1,0 +1,202 @@
+"""The search for one target: incumbent, schedule position, frontier.
+
+What one target does next depends on its own committed results alone, never on the other targets
+of the job; pulses only gather such steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from morsr_mpi.base.canonical import decode, encode
+from morsr_mpi.base.config import FRONTIER_HIGH_WATER
+from morsr_mpi.base.digest import sha256
+from morsr_mpi.base.errors import InternalError
+from morsr_mpi.search import schedule
+from morsr_mpi.search.chambers import Chamber, pack, unpack
+from morsr_mpi.search.tasks import COMPLETE, PROVE, Task, TaskResult
+
+INFINITY = float("inf")
+
+
+@dataclass
+class TargetState:
+    """Replicated state of one target; changes only in plan() and commit().
+
+    targets: number of targets of the problem, which share factorisations.
+    limit_scale: factor from an objective to the pruning limit in lattice units (Prepared.slack).
+    """
+
+    index: int
+    targets: int
+    tiles: int
+    limit_scale: float
+    objective: float = INFINITY
+    point: bytes = b""
+    rung: int = 0
+    position: int = 0  # next bundle of the rung
+    beam_work: int = 0
+    proof_work: int = 0
+    batches: int = 0
+    frontier: list[Chamber] = field(default_factory=list)
+    flight: tuple[Task, ...] = ()
+    in_flight: tuple[Chamber, ...] = ()  # chambers of the tasks in flight
+    best_bound: float = 0.0  # greatest proven bound so far, lattice units
+    _digest: bytes = b""
+
+    @classmethod
+    def begin(cls, index: int, targets: int, tiles: int, limit_scale: float) -> TargetState:
+        """Return the state before anything was explored: one chamber, the whole space."""
+        state = cls(index, targets, tiles, limit_scale)
+        state.frontier = [Chamber(None, 0, b"", 0.0)]
+        return state
+
+    @property
+    def work(self) -> int:
+        """Committed work units."""
+        return self.beam_work + self.proof_work
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether nothing is left that could be better: the certificate."""
+        return not self.frontier and not self.flight
+
+    @property
+    def bound(self) -> float:
+        """Greatest proven lower bound of the optimum in lattice units, before δ."""
+        return self.best_bound
+
+    def plan(self) -> tuple[Task, ...]:
+        """Move the next batch into flight; empty while one is there or nothing is left."""
+        if self.flight or not self.frontier:
+            return ()
+        share = schedule.proof_share(8 * self.tiles)
+        due = self.rung > 0 and self.proof_work < share * self.beam_work
+        tasks = () if due else self._plan_beams()
+        self.flight = tasks or self._plan_proof()
+        self._digest = b""
+        return self.flight
+
+    def _plan_beams(self) -> tuple[Task, ...]:
+        m = self.tiles
+        bundles = schedule.bundles(schedule.rung(self.rung, m, self.targets), m)
+        if not bundles:
+            self.rung += 1
+            return ()
+        # A batch adds at most a quarter to the work so far, so that a budget is met closely.
+        room = 0.25 * self.work
+        tasks: list[Task] = []
+        while self.position < len(bundles):
+            beams = bundles[self.position]
+            weight = sum(beam.units(m) for beam in beams)
+            room -= weight
+            if tasks and room < 0.0:
+                break
+            body = tuple(beam.fields() for beam in beams)
+            tasks.append(Task(COMPLETE, self.index, self.objective, body, weight))
+            self.position += 1
+        if self.position == len(bundles):
+            self.rung += 1
+            self.position = 0
+        return tuple(tasks)
+
+    def _plan_proof(self) -> tuple[Task, ...]:
+        self._prune()
+        count = min(schedule.proof_tasks(self.proof_work), len(self.frontier))
+        if len(self.frontier) > FRONTIER_HIGH_WATER:
+            # Depth first while the frontier is large: it opens one remainder per tile at most.
+            self.frontier.sort(key=lambda c: (-c.depth, c.bound, c.key))
+        else:
+            self.frontier.sort(key=lambda c: (c.bound, c.key))
+        chosen = self.frontier[:count]
+        self.frontier = self.frontier[count:]
+        self.in_flight = tuple(chosen)
+        budget = schedule.proof_budget(self.proof_work)
+        # Too few chambers to feed a batch: hand back children instead of entering them.
+        splitting = self.proof_work > 0 and count < schedule.proof_tasks(self.proof_work)
+        tasks = []
+        for chamber in chosen:
+            split = schedule.SPLIT if splitting and chamber.depth < self.tiles - 2 else 0
+            body = (chamber.prefix_bytes(), chamber.skip, chamber.after, split, budget)
+            tasks.append(Task(PROVE, self.index, self.objective, body, float(budget)))
+        return tuple(tasks)
+
+    def commit(self, results: Sequence[bytes]) -> None:
+        """Take in the results of the batch in flight, in the order of its tasks."""
+        if len(results) != len(self.flight):
+            raise InternalError(f"{len(results)} results for {len(self.flight)} tasks in flight")
+        opened: list[Chamber] = []
+        for i, (task, data) in enumerate(zip(self.flight, results, strict=True)):
+            base = self.in_flight[i].prefix if task.kind == PROVE else None
+            result = TaskResult.from_bytes(data, base)
+            if task.kind == PROVE:
+                self.proof_work += result.work
+                opened.extend(result.chambers)
+            else:
+                self.beam_work += result.work
+            if result.point and (result.objective, result.point) < (self.objective, self.point):
+                self.objective, self.point = result.objective, result.point
+        self.frontier.extend(opened)
+        self.flight = ()
+        self.in_flight = ()
+        self.batches += 1
+        self._prune()
+        least = min((c.bound for c in self.frontier), default=INFINITY)
+        self.best_bound = max(self.best_bound, min(least, self.objective * self.limit_scale))
+        self._digest = b""
+
+    def _prune(self) -> None:
+        limit = self.objective * self.limit_scale
+        self.frontier = [c for c in self.frontier if c.bound <= limit]
+
+    def depths(self) -> dict[int, int]:
+        """Open chambers by number of pinned tiles."""
+        out: dict[int, int] = {}
+        for chamber in self.frontier:
+            out[chamber.depth] = out.get(chamber.depth, 0) + 1
+        return dict(sorted(out.items()))
+
+    def to_bytes(self) -> bytes:
+        """Canonical bytes of the whole state, what is in flight included."""
+        ordered = sorted(self.frontier, key=lambda c: (c.prefix_bytes(), c.skip))
+        return encode(
+            (
+                (self.index, self.targets, self.tiles, self.limit_scale),
+                (self.objective, self.point),
+                (self.rung, self.position, self.beam_work, self.proof_work, self.batches),
+                self.best_bound,
+                pack(ordered),
+                tuple(task.to_bytes() for task in self.flight),
+                pack(self.in_flight),
+            )
+        )
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> TargetState:
+        """Inverse of to_bytes; raises InternalError when malformed."""
+        match decode(data):
+            case (
+                (int(index), int(k), int(tiles), float(scale)),
+                (float(objective), bytes(point)),
+                (int(rung), int(position), int(beam), int(proof), int(batches)),
+                float(bound),
+                tuple(frontier),
+                tuple(tasks),
+                tuple(in_flight),
+            ):
+                state = cls(index, k, tiles, scale, objective, point, rung, position)
+                state.beam_work, state.proof_work, state.batches = beam, proof, batches
+                state.best_bound = bound
+                state.frontier = list(unpack(frontier))
+                state.flight = tuple(Task.from_bytes(bytes(task)) for task in tasks)
+                state.in_flight = tuple(unpack(in_flight))
+                return state
+            case _:
+                raise InternalError("malformed state of a target")
+
+    def digest(self) -> bytes:
+        """SHA-256 of to_bytes, computed once per change."""
+        if not self._digest:
+            self._digest = sha256(self.to_bytes())
+        return self._digest

@@ -1,0 +1,91 @@
+"""Tasks and results: what travels between ranks, in canonical bytes.
+
+A task names everything its result depends on besides the problem, so that its digest together
+with the problem's and the algorithm version is a content address (paper section 3.3).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from morsr_mpi.base.canonical import CanonicalError, decode, encode
+from morsr_mpi.base.digest import digest_of
+from morsr_mpi.base.errors import InternalError
+from morsr_mpi.base.version import ALGORITHM_VERSION
+from morsr_mpi.search.chambers import Chamber, Prefix, pack, unpack
+
+#: Kinds of task (DESIGN section 2).
+COMPLETE = "complete"
+PROVE = "prove"
+
+
+@dataclass(frozen=True)
+class Task:
+    """kind and target; cutoff: objective to beat (inf: none); body: the kind's parameters.
+
+    COMPLETE: body = tuple of beams (order kind, seed, width, branch, gamma).
+    PROVE: body = (prefix bytes, skip, after, split, budget in work units).
+    weight: predicted work units, for whoever assigns tasks; not part of the identity.
+    """
+
+    kind: str
+    target: int
+    cutoff: float
+    body: tuple[object, ...]
+    weight: float = field(default=0.0, compare=False)
+    task_id: bytes = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        fields = (ALGORITHM_VERSION, self.kind, self.target, self.cutoff, self.body)
+        object.__setattr__(self, "task_id", digest_of("morsr-task", *fields))
+
+    def to_bytes(self) -> bytes:
+        """Canonical bytes; from_bytes is the inverse."""
+        return encode((self.kind, self.target, self.cutoff, self.body, self.weight))
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Task:
+        """Raise InternalError for anything to_bytes did not write."""
+        try:
+            fields = decode(data)
+        except CanonicalError as error:
+            raise InternalError(f"malformed task: {error}") from None
+        match fields:
+            case (str(kind), int(target), float(cutoff), tuple(body), float(weight)):
+                return cls(kind, target, cutoff, body, weight)
+            case _:
+                raise InternalError("malformed task: fields of the wrong type")
+
+
+@dataclass(frozen=True)
+class TaskResult:
+    """work: units spent.  point: doubled coordinates as little-endian int32 in natural order, and
+    its objective, when it beats the task's cutoff; else empty and inf.  chambers: what an
+    enumeration left open.  counts: nodes entered, enumerated, look-aheads, completed points.
+    """
+
+    work: int
+    objective: float
+    point: bytes
+    chambers: tuple[Chamber, ...] = ()
+    counts: tuple[int, ...] = ()
+
+    def to_bytes(self, base: bytes = b"") -> bytes:
+        """Canonical bytes; base: the task's prefix, which chambers are written against."""
+        return encode(
+            (self.work, self.objective, self.point, pack(self.chambers, base), self.counts)
+        )
+
+    @classmethod
+    def from_bytes(cls, data: bytes, base: Prefix | None = None) -> TaskResult:
+        """Raise InternalError for anything to_bytes did not write."""
+        try:
+            fields = decode(data)
+        except CanonicalError as error:
+            raise InternalError(f"malformed result: {error}") from None
+        match fields:
+            case (int(work), float(objective), bytes(point), tuple(packed), tuple(counts)):
+                chambers = tuple(unpack(packed, base))
+                return cls(work, objective, point, chambers, counts)
+            case _:
+                raise InternalError("malformed result: fields of the wrong type")

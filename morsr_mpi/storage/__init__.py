@@ -1,0 +1,1 @@
+"""Pure parts of what is stored: checkpoints (adapters read and write the files)."""

@@ -1,0 +1,57 @@
+"""Seeded problems and a driver without a network, shared by the tests of the search."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from morsr_mpi.objectives.problem import QuadraticProblem
+from morsr_mpi.search.explore import Explorer
+from morsr_mpi.search.options import SearchOptions
+from morsr_mpi.search.prepare import Prepared, prepare
+from morsr_mpi.search.state import Search
+from morsr_mpi.search.tasks import Task
+
+
+def random_problem(
+    n: int, kappa: float, seed: int, k: int = 1, scale: float = 1.0, reach: float = 5.0
+) -> QuadraticProblem:
+    """A random rotation of a geometric spectrum with condition kappa; targets uniform."""
+    rng = np.random.default_rng(seed)
+    q, _ = np.linalg.qr(rng.standard_normal((n, n)))
+    Q = (q * np.geomspace(1.0, kappa, n)) @ q.T
+    targets = rng.uniform(-reach, reach, (k, n)) * scale
+    return QuadraticProblem.create((Q + Q.T) / 2, targets, scale)
+
+
+def run_task(explorer: Explorer, task: Task, slice_units: int = 4000) -> bytes:
+    """Explore one task in slices."""
+    run = explorer.begin(task)
+    while not run.step(slice_units):
+        pass
+    return run.result()
+
+
+def drive(
+    problem: QuadraticProblem,
+    options: SearchOptions,
+    *,
+    prepared: Prepared | None = None,
+    search: Search | None = None,
+    slice_units: int = 4000,
+    watch: Callable[[Search, int, tuple[Task, ...], list[bytes]], None] | None = None,
+) -> Search:
+    """Run a search to its end on one rank."""
+    prepared = prepared or prepare(problem)
+    search = search or Search(problem, prepared, options)
+    explorer = Explorer(problem, prepared)
+    for pulse, tasks in search.in_flight():
+        search.commit(pulse, [run_task(explorer, task) for task in tasks])
+    while not search.finished:
+        pulse, tasks = search.plan()
+        results = [run_task(explorer, task, slice_units) for task in tasks]
+        search.commit(pulse, results)
+        if watch is not None:
+            watch(search, pulse, tasks, results)
+    return search
