@@ -31,6 +31,7 @@ typedef struct morsr_factor {
     const double *diag;   /* [m][8][8] diagonal blocks U_jj, upper triangular, row-major */
     const double *w;      /* blocks W_bj = (U^-1)_bj U_jj, b < j, at (j(j-1)/2 + b) * 64, [k][i]:
                              column k of tile j, row i of tile b */
+    const double *quad;   /* [m][240] alpha^T U_jj^T U_jj alpha for the roots, from tile_quad */
     const double *lambda; /* [m+1] lambda[j]: for the bound of the free tiles 0..j-1 */
 } morsr_factor;
 
@@ -62,6 +63,7 @@ typedef struct morsr_kernels {
     void (*tri_inverse)(const double *u, double *g, int n);
     /* Diagonal blocks and W of morsr_factor from U and G. */
     void (*factor_blocks)(const double *u, const double *g, double *diag, double *w, int m);
+    void (*tile_quad)(const double *diag, int m, double *quad);
     /* out[0] >= || |U||G| ||_2^2, out[1] >= max_j || |U_jj||G_jj| ||_F, out[2] = trace of U^T U,
        up to the rounding of these sums themselves. */
     void (*factor_norms)(const double *u, const double *g, int m, double out[3], double *work);

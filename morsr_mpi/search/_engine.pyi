@@ -14,6 +14,7 @@ def factor_blocks(
     diag: NDArray[np.float64],
     w: NDArray[np.float64],
 ) -> None: ...
+def tile_quad(diag: NDArray[np.float64], quad: NDArray[np.float64]) -> None: ...
 def factor_norms(
     u: NDArray[np.float64], g: NDArray[np.float64], work: NDArray[np.float64]
 ) -> tuple[float, float, float]: ...
@@ -48,6 +49,7 @@ class FactorView:
         m: int,
         diag: NDArray[np.float64],
         w: NDArray[np.float64],
+        quad: NDArray[np.float64],
         bounds: NDArray[np.float64],
     ) -> None: ...
 

@@ -19,6 +19,7 @@ cdef extern from "engine.h":
         int m
         const double *diag
         const double *w
+        const double *quad
         const double *lambda_ "lambda"
 
     ctypedef struct morsr_objective:
@@ -44,6 +45,7 @@ cdef extern from "engine.h":
         int (*cholesky)(double *, int) nogil
         void (*tri_inverse)(const double *, double *, int) nogil
         void (*factor_blocks)(const double *, const double *, double *, double *, int) nogil
+        void (*tile_quad)(const double *, int, double *) nogil
         void (*factor_norms)(const double *, const double *, int, double *, double *) nogil
         void (*lambda_estimates)(const double *, int, int, double *, double *) nogil
         void (*vblast)(const double *, double *, int, int32_t *, double *) nogil
@@ -122,6 +124,10 @@ def factor_blocks(const double[:, ::1] u, const double[:, ::1] g, double[::1] di
         K.factor_blocks(&u[0, 0], &g[0, 0], &diag[0], &w[0], m)
 
 
+def tile_quad(const double[::1] diag, double[::1] quad):
+    K.tile_quad(&diag[0], <int>(diag.shape[0] // 64), &quad[0])
+
+
 def factor_norms(const double[:, ::1] u, const double[:, ::1] g, double[::1] work):
     cdef double out[3]
     cdef int m = <int>(u.shape[0] // 8)
@@ -187,14 +193,16 @@ cdef class FactorView:
     cdef morsr_factor c
     cdef const double[::1] diag
     cdef const double[::1] w
+    cdef const double[::1] quad
     cdef const double[::1] bounds
 
     def __init__(self, int m, const double[::1] diag, const double[::1] w,
-                 const double[::1] bounds):
-        self.diag, self.w, self.bounds = diag, w, bounds
+                 const double[::1] quad, const double[::1] bounds):
+        self.diag, self.w, self.quad, self.bounds = diag, w, quad, bounds
         self.c.m = m
         self.c.diag = &self.diag[0]
         self.c.w = &self.w[0]
+        self.c.quad = &self.quad[0]
         self.c.lambda_ = &self.bounds[0]
 
 

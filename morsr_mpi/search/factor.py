@@ -25,13 +25,15 @@ class Factor:
     """What depends on (Q, order) alone; shared by all targets.
 
     order: int32 [m], the tile at each position.  diag: float64 [m*64], blocks U_jj.
-    w: float64 [m(m-1)/2 * 64], blocks (U⁻¹)_bj U_jj.  eigenvalues: float64 [m+1], entry j for the
+    w: float64 [m(m-1)/2 * 64], blocks (U⁻¹)_bj U_jj.  quad: float64 [m*240], the roots' squared
+    norms under each tile's metric.  eigenvalues: float64 [m+1], entry j for the
     leading block of j tiles: estimates for rankings, proven lower bounds for proofs.
     """
 
     order: NDArray[np.int32]
     diag: NDArray[np.float64]
     w: NDArray[np.float64]
+    quad: NDArray[np.float64]
     eigenvalues: NDArray[np.float64]
     view: _engine.FactorView
 
@@ -43,22 +45,23 @@ class Factor:
     @property
     def nbytes(self) -> int:
         """Memory held, bytes."""
-        return int(self.diag.nbytes + self.w.nbytes + self.eigenvalues.nbytes)
+        return int(self.diag.nbytes + self.w.nbytes + self.quad.nbytes + self.eigenvalues.nbytes)
 
     def with_eigenvalues(self, eigenvalues: NDArray[np.float64]) -> Factor:
         """Return the same factor with other eigenvalue bounds (say, proven ones)."""
-        return make_factor(self.order, self.diag, self.w, eigenvalues)
+        return make_factor(self.order, self.diag, self.w, self.quad, eigenvalues)
 
 
 def make_factor(
     order: NDArray[np.int32],
     diag: NDArray[np.float64],
     w: NDArray[np.float64],
+    quad: NDArray[np.float64],
     eigenvalues: NDArray[np.float64],
 ) -> Factor:
     """Bind arrays to the kernels' view of them."""
-    view = _engine.FactorView(int(order.size), diag, w, eigenvalues)
-    return Factor(order, diag, w, eigenvalues, view)
+    view = _engine.FactorView(int(order.size), diag, w, quad, eigenvalues)
+    return Factor(order, diag, w, quad, eigenvalues, view)
 
 
 def coordinates_of(order: NDArray[np.int32]) -> NDArray[np.intp]:
@@ -95,10 +98,12 @@ def factor_of(u: NDArray[np.float64], g: NDArray[np.float64], order: NDArray[np.
     diag = np.empty(64 * m)
     w = np.empty(max(1, 32 * m * (m - 1)))
     _engine.factor_blocks(u, g, diag, w)
+    quad = np.empty(240 * m)
+    _engine.tile_quad(diag, quad)
     eigenvalues = np.zeros(m + 1)
     sizes = m if m <= MAX_EIGENVALUE_SIZES else SHARED_EIGENVALUE_SIZES
     _engine.lambda_estimates(g, sizes, eigenvalues, np.empty(16 * m))
-    return make_factor(order, diag, w, eigenvalues)
+    return make_factor(order, diag, w, quad, eigenvalues)
 
 
 def gamma(k: int) -> float:

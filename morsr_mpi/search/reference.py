@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from morsr_mpi.lattice import reference as e8
 from morsr_mpi.lattice.e8 import k_nearest
+from morsr_mpi.lattice.points import roots
 from morsr_mpi.search.factor import coordinates_of
 
 
@@ -92,15 +93,38 @@ class Tree:
             base=node.partial,
             limit=limit,
         )
-        out = []
-        for point, cost in zip(found.doubled, found.cost, strict=True):
+        return [
+            self.pin(node, point, float(cost))
+            for point, cost in zip(found.doubled, found.cost, strict=True)
+        ]
+
+    def pin(self, node: Node, point: NDArray[np.int32], cost: float) -> Node:
+        """The child of a node at a point of its next tile."""
+        j = self.m - 1 - len(node.pinned)
+        tile, free = slice(8 * j, 8 * j + 8), slice(0, 8 * j)
+        step = 0.5 * point - node.centre[tile]
+        centre = node.centre.copy()
+        centre[free] -= np.linalg.solve(self.Q[free, free], self.Q[free, tile] @ step)
+        centre[tile] = 0.5 * point
+        return Node({**node.pinned, j: point}, cost, centre)
+
+    def near_children(self, node: Node, count: int) -> list[Node]:
+        """The children a beam looks at: a point no root improves, then its best neighbours."""
+        j = self.m - 1 - len(node.pinned)
+        tile = slice(8 * j, 8 * j + 8)
+        metric = self.U[tile, tile].T @ self.U[tile, tile]
+
+        def cost(point: NDArray[np.int32]) -> float:
             step = 0.5 * point - node.centre[tile]
-            centre = node.centre.copy()
-            free = slice(0, 8 * j)
-            centre[free] -= np.linalg.solve(self.Q[free, free], self.Q[free, tile] @ step)
-            centre[tile] = 0.5 * point
-            out.append(Node({**node.pinned, j: point}, float(cost), centre))
-        return out
+            return float(step @ metric @ step)
+
+        point = e8.nearest(node.centre[tile][None, :])[0][0]
+        neighbours = roots()
+        while cost(best := min((point + r for r in neighbours), key=cost)) < cost(point):
+            point = best
+        others = sorted((point + r for r in neighbours), key=cost)
+        chosen = [point, *others][: count if j else 1]
+        return [self.pin(node, p, node.partial + cost(p)) for p in chosen]
 
     def look_ahead(self, node: Node) -> float:
         """Sum over the free tiles of the squared distance of their centres to E8."""
@@ -119,7 +143,7 @@ class Tree:
         for _ in range(self.m):
             keyed = []
             for parent in level:
-                for child in self.children(parent, branch, limit):
+                for child in self.near_children(parent, branch):
                     if self.bound(child) > limit:
                         continue
                     weight = gamma * float(self.least[self.m - len(child.pinned)])

@@ -40,7 +40,7 @@ class BeamSpec:
     def units(self, m: int) -> float:
         """Predicted work: look-ahead over the free tiles, children, descent."""
         nodes = self.width * m
-        return (nodes * (4.0 * m + 400.0) + 64.0 * m * m) / TICKS_PER_UNIT
+        return (nodes * (5.0 * m + 80.0) + 64.0 * m * m) / TICKS_PER_UNIT
 
 
 def factor_units(m: int) -> float:

@@ -1,0 +1,181 @@
+/* The search kernels: every level the same bits, exact buffers, laws that need no second opinion. */
+#include "check.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine.h"
+
+typedef struct {
+    int m, n;
+    double *q, *u, *g, *diag, *w, *quad, *lambda, *target, *centre, *work;
+    int32_t *order, *base;
+} setting;
+
+static void *need(size_t bytes) {
+    void *p = malloc(bytes ? bytes : 1);
+    if (!p) abort();
+    return p;
+}
+
+/* Q = A A^T / n + ridge, factored by the kernels of one level in natural order. */
+static setting make(const morsr_kernels *k, int m, double ridge) {
+    setting s = {.m = m, .n = 8 * m};
+    const size_t n = (size_t)s.n;
+    double *a = need(n * n * sizeof *a);
+    check_state = (uint64_t)m;
+    for (size_t i = 0; i < n * n; ++i) a[i] = check_uniform();
+    s.q = need(n * n * sizeof(double));
+    for (size_t i = 0; i < n; ++i)
+        for (size_t j = 0; j < n; ++j) {
+            double t = i == j ? ridge : 0;
+            for (size_t l = 0; l < n; ++l) t += a[i * n + l] * a[j * n + l] / (double)n;
+            s.q[i * n + j] = t;
+        }
+    free(a);
+    s.u = need(n * n * sizeof(double));
+    memcpy(s.u, s.q, n * n * sizeof(double));
+    CHECK(k->cholesky(s.u, s.n) == -1);
+    s.g = need(n * n * sizeof(double));
+    k->tri_inverse(s.u, s.g, s.n);
+    s.diag = need((size_t)m * 64 * sizeof(double));
+    s.w = need((size_t)m * (size_t)(m - 1) / 2 * 64 * sizeof(double));
+    k->factor_blocks(s.u, s.g, s.diag, s.w, m);
+    s.quad = need((size_t)m * 240 * sizeof(double));
+    k->tile_quad(s.diag, m, s.quad);
+    s.lambda = need(((size_t)m + 1) * sizeof(double));
+    s.work = need(9 * n * sizeof(double));
+    k->lambda_estimates(s.g, m, m, s.lambda, s.work);
+    for (int j = 0; j <= m; ++j) s.lambda[j] *= 0.5; /* surely a bound */
+    s.target = need(n * sizeof(double));
+    s.centre = need(n * sizeof(double));
+    s.base = need(n * sizeof(int32_t));
+    s.order = need((size_t)m * sizeof(int32_t));
+    for (int i = 0; i < s.n; ++i) s.target[i] = s.centre[i] = 2 * check_uniform(), s.base[i] = 0;
+    for (int j = 0; j < m; ++j) s.order[j] = j;
+    return s;
+}
+
+static void drop(setting *s) {
+    free(s->q), free(s->u), free(s->g), free(s->diag), free(s->w), free(s->quad), free(s->lambda);
+    free(s->target), free(s->centre), free(s->work), free(s->order), free(s->base);
+}
+
+static void linear_algebra(const morsr_kernels *k, int m) {
+    setting s = make(k, m, 0.1);
+    const size_t n = (size_t)s.n;
+    for (size_t i = 0; i < n; ++i)
+        for (size_t j = i; j < n; ++j) {
+            double t = 0, e = 0;
+            for (size_t l = 0; l <= i; ++l) t += s.u[l * n + i] * s.u[l * n + j];
+            for (size_t l = i; l <= j; ++l) e += s.u[i * n + l] * s.g[l * n + j];
+            CHECK(fabs(t - s.q[i * n + j]) < 1e-12);
+            CHECK(fabs(e - (i == j)) < 1e-11);
+        }
+    double *p = need(n * n * sizeof *p);
+    int32_t *order = need((size_t)m * sizeof *order);
+    k->vblast(s.g, p, m, order, s.work);
+    int64_t sum = 0;
+    for (int j = 0; j < m; ++j) sum += order[j];
+    CHECK(sum == (int64_t)m * (m - 1) / 2);
+    double out[3];
+    k->factor_norms(s.u, s.g, m, out, s.work);
+    CHECK(out[0] >= 1 && out[1] >= 1 && out[2] > 0);
+    s.q[(n - 3) * n + n - 3] = -1; /* breaks definiteness in a known place */
+    memcpy(p, s.q, n * n * sizeof *p);
+    CHECK(k->cholesky(p, s.n) == s.n - 3);
+    free(p), free(order);
+    drop(&s);
+}
+
+/* A beam and an exhausted enumeration; returns a checksum that must not depend on the level. */
+static uint64_t searches(const morsr_kernels *k, int m) {
+    setting s = make(k, m, 0.4);
+    const morsr_factor f = {m, s.diag, s.w, s.quad, s.lambda};
+    const morsr_objective objective = {m, 1.0, s.q, s.target};
+    int32_t *point = need((size_t)s.n * sizeof *point), *best = need((size_t)s.n * sizeof *best);
+    double *quad = need((size_t)m * 240 * sizeof *quad);
+    double cost = 0;
+    uint64_t sum = 0, bits;
+    morsr_beam *beam = k->beam_new(&f, s.centre, 5, 3, 2.0, HUGE_VAL);
+    CHECK(beam != NULL);
+    while (k->beam_step(beam, 64) == MORSR_MORE) {}
+    CHECK(k->beam_best(beam, point, &cost) == 1);
+    sum += (uint64_t)k->beam_ticks(beam);
+    k->beam_free(beam);
+    double value = k->evaluate(&objective, point, s.work);
+    CHECK(fabs(value - cost) < 1e-9 * cost);
+    k->root_quad(s.q, m, quad);
+    sum += (uint64_t)k->descend(&objective, quad, point, 20, s.work);
+    const double after = k->evaluate(&objective, point, s.work);
+    CHECK(after <= value * (1 + 1e-12));
+
+    /* Chambers of interrupted runs are explored until none is left; the optimum must be that of
+       one uninterrupted run. */
+    const int32_t none[8] = {0};
+    double whole = HUGE_VAL, pieces = HUGE_VAL;
+    const double start = after * (1 + 1e-9), slack = 1 + 1e-9;
+    morsr_prove *p = k->prove_new(&f, s.centre, none, 0, NULL, 0, 0, &objective, s.base, s.order,
+                                  start, slack);
+    CHECK(p != NULL);
+    while (k->prove_step(p, 1 << 16) == MORSR_MORE) {}
+    CHECK(k->prove_close(p) == MORSR_OK && k->prove_count(p) == 0);
+    CHECK(k->prove_best(p, best, &whole) == 1);
+    sum += (uint64_t)k->prove_ticks(p);
+    k->prove_free(p);
+    enum { ROOM = 4096 };
+    typedef struct {
+        morsr_chamber c;
+        int32_t *prefix, after[8];
+    } kept;
+    kept *todo = need(ROOM * sizeof *todo);
+    int count = 1, taken = 0;
+    todo[0].c = (morsr_chamber){0, 0, 0, 0.0};
+    todo[0].prefix = need(1);
+    while (taken < count && count < ROOM - 64) {
+        kept *t = &todo[taken++];
+        p = k->prove_new(&f, s.centre, t->c.depth ? t->prefix : none, t->c.depth,
+                         t->c.has_after ? t->after : NULL, t->c.skip, taken % 3 == 0 ? 4 : 0,
+                         &objective, s.base, s.order, pieces < start ? pieces : start, slack);
+        CHECK(p != NULL);
+        while (k->prove_step(p, 256) == MORSR_MORE && k->prove_spent(p) < 4096) {}
+        CHECK(k->prove_close(p) == MORSR_OK);
+        double v;
+        if (k->prove_best(p, point, &v)) pieces = v;
+        for (int64_t i = 0; i < k->prove_count(p) && count < ROOM; ++i) {
+            const int32_t *prefix, *last;
+            kept *u = &todo[count++];
+            u->c = *k->prove_chamber(p, i, &prefix, &last);
+            u->prefix = need((size_t)u->c.depth * 8 * sizeof *prefix);
+            memcpy(u->prefix, prefix, (size_t)u->c.depth * 8 * sizeof *prefix);
+            memcpy(u->after, last, sizeof u->after);
+        }
+        k->prove_free(p);
+    }
+    CHECK(taken == count);
+    CHECK(pieces == whole);
+    for (int i = 0; i < count; ++i) free(todo[i].prefix);
+    sum += (uint64_t)count;
+    memcpy(&bits, &whole, sizeof bits);
+    free(todo), free(point), free(best), free(quad);
+    drop(&s);
+    return sum * 31 + bits;
+}
+
+int main(void) {
+    uint64_t first[4] = {0};
+    for (int level = 0; level <= morsr_engine_best_level(); ++level) {
+        const morsr_kernels *k = morsr_engine_level(level);
+        CHECK(k != NULL);
+        for (int m = 1; m <= 10; m += 3) linear_algebra(k, m);
+        linear_algebra(k, 17);
+        for (int m = 1; m <= 4; ++m) {
+            const uint64_t sum = searches(k, m);
+            if (level == 0) first[m - 1] = sum;
+            CHECK(sum == first[m - 1]);
+        }
+    }
+    CHECK(morsr_engine_level(-1) == NULL && morsr_engine_level(3) == NULL);
+    CHECK_DONE("test_engine");
+}
