@@ -29,6 +29,14 @@ typedef struct {
 /* A place in the canonical order. */
 typedef e8_point e8_cursor;
 
+/* Whether a comes before b in the canonical order. */
+static inline int e8_before(const e8_point *a, const e8_point *b) {
+    if (a->cost != b->cost) return a->cost < b->cost;
+    for (int i = 0; i < 8; ++i)
+        if (a->d[i] != b->d[i]) return a->d[i] < b->d[i];
+    return 0;
+}
+
 /* Writes the first *count <= k points, in canonical order, among those with cost <= limit that
  * come strictly after *after (NULL: all).  *count < k means there are no more.  limit may be
  * infinite.  *nodes is increased by the number of candidates (partial points) whose cost was

@@ -22,6 +22,9 @@ enum {
     MORSR_RANGE = -2    /* a coordinate left the range of 32-bit doubled coordinates */
 };
 
+/* Vectors of the table of short vectors that are looked at together. */
+#define SHORT_BATCH 32
+
 /* Deterministic work: 64 ticks are one unit, about a microsecond of one current core. */
 #define MORSR_TICKS_PER_UNIT 64
 
@@ -32,6 +35,13 @@ typedef struct morsr_factor {
     const double *w;      /* blocks W_bj = (U^-1)_bj U_jj, b < j, at (j(j-1)/2 + b) * 64, [k][i]:
                              column k of tile j, row i of tile b */
     const double *quad;   /* [m][240] alpha^T U_jj^T U_jj alpha for the roots, from tile_quad */
+    /* Short vectors of E8, one of each pair a, -a, sorted by |U_jj a|^2: per tile 9 rows of
+       short_count floats: a_0 .. a_7 and the squared norm, rounded to nearest.
+       All vectors of squared norm below short_limit[j] are there; rows are filled up with
+       infinite norms.  short_count is a multiple of SHORT_BATCH, or 0: no table. */
+    int short_count;
+    const float *short_vectors;
+    const double *short_limit;
     const double *lambda; /* [m+1] lambda[j]: for the bound of the free tiles 0..j-1 */
 } morsr_factor;
 

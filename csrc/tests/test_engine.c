@@ -92,7 +92,7 @@ static void linear_algebra(const morsr_kernels *k, int m) {
 /* A beam and an exhausted enumeration; returns a checksum that must not depend on the level. */
 static uint64_t searches(const morsr_kernels *k, int m) {
     setting s = make(k, m, 0.4);
-    const morsr_factor f = {m, s.diag, s.w, s.quad, s.lambda};
+    const morsr_factor f = {m, s.diag, s.w, s.quad, 0, NULL, NULL, s.lambda};
     const morsr_objective objective = {m, 1.0, s.q, s.target};
     int32_t *point = need((size_t)s.n * sizeof *point), *best = need((size_t)s.n * sizeof *best);
     double *quad = need((size_t)m * 240 * sizeof *quad);

@@ -2,6 +2,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 TICKS_PER_UNIT: int
+SHORT_BATCH: int
 
 def best_level() -> int: ...
 def level_name() -> str: ...
@@ -51,6 +52,8 @@ class FactorView:
         w: NDArray[np.float64],
         quad: NDArray[np.float64],
         bounds: NDArray[np.float64],
+        vectors: NDArray[np.float32],
+        limits: NDArray[np.float64],
     ) -> None: ...
 
 class Beam:

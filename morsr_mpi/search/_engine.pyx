@@ -14,12 +14,16 @@ cdef extern from "engine.h":
         MORSR_NO_MEMORY
         MORSR_RANGE
         MORSR_TICKS_PER_UNIT
+        MORSR_SHORT_BATCH "SHORT_BATCH"
 
     ctypedef struct morsr_factor:
         int m
         const double *diag
         const double *w
         const double *quad
+        int short_count
+        const float *short_vectors
+        const double *short_limit
         const double *lambda_ "lambda"
 
     ctypedef struct morsr_objective:
@@ -78,6 +82,7 @@ cdef extern from "engine.h":
 
 
 TICKS_PER_UNIT = MORSR_TICKS_PER_UNIT
+SHORT_BATCH = MORSR_SHORT_BATCH
 cdef const morsr_kernels *K = morsr_engine_level(morsr_engine_best_level())
 
 
@@ -195,10 +200,17 @@ cdef class FactorView:
     cdef const double[::1] w
     cdef const double[::1] quad
     cdef const double[::1] bounds
+    cdef const float[::1] vectors
+    cdef const double[::1] limits
 
     def __init__(self, int m, const double[::1] diag, const double[::1] w,
-                 const double[::1] quad, const double[::1] bounds):
+                 const double[::1] quad, const double[::1] bounds,
+                 const float[::1] vectors, const double[::1] limits):
         self.diag, self.w, self.quad, self.bounds = diag, w, quad, bounds
+        self.vectors, self.limits = vectors, limits
+        self.c.short_count = <int>(vectors.shape[0] // (9 * m))
+        self.c.short_vectors = &self.vectors[0] if vectors.shape[0] else NULL
+        self.c.short_limit = &self.limits[0]
         self.c.m = m
         self.c.diag = &self.diag[0]
         self.c.w = &self.w[0]

@@ -140,7 +140,7 @@ class ProveRun:
         self.task = task
         prefix, skip, after, split, budget = _prove_fields(task.body)
         prepared = explorer.prepared
-        factor = prepared.proof
+        factor = prepared.prover
         depth = len(prefix) // 32
         if depth >= factor.tiles:
             raise InternalError("a chamber with every tile pinned is no chamber")

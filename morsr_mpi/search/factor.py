@@ -6,7 +6,7 @@ Everything here decides results, so every sum is ours and in a fixed order (DESI
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,7 @@ class Factor:
     quad: NDArray[np.float64]
     eigenvalues: NDArray[np.float64]
     view: _engine.FactorView
+    vectors: NDArray[np.float32] = field(default_factory=lambda: np.empty(0, dtype=np.float32))
 
     @property
     def tiles(self) -> int:
@@ -45,11 +46,16 @@ class Factor:
     @property
     def nbytes(self) -> int:
         """Memory held, bytes."""
-        return int(self.diag.nbytes + self.w.nbytes + self.quad.nbytes + self.eigenvalues.nbytes)
+        return int(self.diag.nbytes + self.w.nbytes + self.quad.nbytes + self.vectors.nbytes)
 
     def with_eigenvalues(self, eigenvalues: NDArray[np.float64]) -> Factor:
         """Return the same factor with other eigenvalue bounds (say, proven ones)."""
         return make_factor(self.order, self.diag, self.w, self.quad, eigenvalues)
+
+    def with_table(self, vectors: NDArray[np.float32], limits: NDArray[np.float64]) -> Factor:
+        """Return the same factor with tables of short vectors (short_vectors.table_of)."""
+        parts = (self.order, self.diag, self.w, self.quad, self.eigenvalues)
+        return make_factor(*parts, vectors, limits)
 
 
 def make_factor(
@@ -58,10 +64,15 @@ def make_factor(
     w: NDArray[np.float64],
     quad: NDArray[np.float64],
     eigenvalues: NDArray[np.float64],
+    vectors: NDArray[np.float32] | None = None,
+    limits: NDArray[np.float64] | None = None,
 ) -> Factor:
-    """Bind arrays to the kernels' view of them."""
-    view = _engine.FactorView(int(order.size), diag, w, quad, eigenvalues)
-    return Factor(order, diag, w, quad, eigenvalues, view)
+    """Bind arrays to the kernels' view of them; without a table of short vectors by default."""
+    m = int(order.size)
+    if vectors is None or limits is None:
+        vectors, limits = np.empty(0, dtype=np.float32), np.zeros(m)
+    view = _engine.FactorView(m, diag, w, quad, eigenvalues, vectors, limits)
+    return Factor(order, diag, w, quad, eigenvalues, view, vectors)
 
 
 def coordinates_of(order: NDArray[np.int32]) -> NDArray[np.intp]:

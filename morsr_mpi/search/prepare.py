@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,7 @@ from morsr_mpi.search.orders import (
     order_by_name,
     vblast_order,
 )
+from morsr_mpi.search.short_vectors import MAX_TABLE_TILES, table_of
 
 
 @dataclass(eq=False)
@@ -65,6 +67,13 @@ class Prepared:
         """
         delta = self.tolerance if self.tolerance < 1.0 else 1e-2
         return float(1.0 / (self.problem.scale**2 * (1.0 - delta))) * (1.0 + 2.0**-50)
+
+    @cached_property
+    def prover(self) -> Factor:
+        """The proof factor with tables of short vectors where they pay; made on first use."""
+        if self.problem.m > MAX_TABLE_TILES:
+            return self.proof
+        return self.proof.with_table(*table_of(self.proof.diag))
 
     def factor(self, name: OrderName) -> Factor:
         """Return the factor of an order, from a cache bounded in bytes (least recently used)."""
