@@ -89,14 +89,14 @@ def bundles(beams: list[BeamSpec], m: int) -> list[list[BeamSpec]]:
 def proof_share(n: int) -> float:
     """Work of the enumeration over work of the beams: it pays where it can finish."""
     if n <= 64:
-        return 2.0
+        return 6.0
     if n <= 96:
-        return 1.0
-    return 0.25 if n <= 128 else 0.05
+        return 4.0
+    return 0.5 if n <= 128 else 0.05
 
 
 #: Enumeration: budget of one task in units, children a split hands back.
-FIRST_PROOF_UNITS = 1_000
+FIRST_PROOF_UNITS = 2_000
 MAX_PROOF_UNITS = 50_000
 SPLIT = 16
 #: Tasks of one batch of enumeration.
@@ -106,7 +106,7 @@ MAX_PROOF_TASKS = 256
 
 def proof_budget(spent: int) -> int:
     """Units of one enumeration task after `spent` units of enumeration."""
-    return min(MAX_PROOF_UNITS, max(FIRST_PROOF_UNITS, spent // 64))
+    return min(MAX_PROOF_UNITS, max(FIRST_PROOF_UNITS, spent // 32))
 
 
 def proof_tasks(spent: int) -> int:

@@ -97,7 +97,7 @@ def test_a_restored_state_goes_on_to_the_same_bits() -> None:
 
 
 def test_a_snapshot_with_a_pulse_in_flight_goes_on_too() -> None:
-    problem = random_problem(40, 20.0, 8)
+    problem = random_problem(64, 200.0, 8)
     prepared = prepare(problem)
     options = SearchOptions(20_000)
     whole = drive(problem, options, prepared=prepared)
