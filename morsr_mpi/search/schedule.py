@@ -14,8 +14,8 @@ from morsr_mpi.search.orders import DIAGONAL, NATURAL, VBLAST, OrderName
 
 #: Children of a node that compete in a beam.
 BRANCH = 8
-#: Weights of the look-ahead term, in turn: 1 is the bound, 2 to 4 the better heuristic.
-GAMMAS = (3.0, 2.0, 4.0)
+#: Weights of the look-ahead term, in turn: 1 is the bound, 1.5 to 3 the better heuristic.
+GAMMAS = (2.0, 3.0, 1.5)
 FIRST_WIDTH = 16
 #: Random orders of one rung.
 DIVERSITY = 4
