@@ -23,8 +23,6 @@ if len(sys.argv) > 1 and sys.argv[1] in ("demo", "test"):
 
     sys.exit(main(ROOT, sys.argv[1:]))
 
-import os  # noqa: E402
-
 from setuptools import Extension, setup  # noqa: E402
 
 #: The stable ABI of Python 3.11: one wheel serves 3.11 and everything newer.
@@ -66,11 +64,13 @@ setup(
         extension(
             "morsr_mpi.search._engine",
             "morsr_mpi/search/_engine.pyx",
-            ["csrc/src/engine_dispatch.c", *(f"csrc/src/engine_{level}.c" for level in LEVELS)],
+            [
+                "csrc/src/engine_dispatch.c",
+                *(f"csrc/src/engine_{level}.c" for level in LEVELS),
+                # The engine calls the lattice kernels of its own level directly.
+                *(f"csrc/src/e8_{level}.c" for level in LEVELS),
+            ],
         ),
     ],
-    options={
-        "bdist_wheel": {"py_limited_api": "cp311"},
-        "build_ext": {"parallel": os.cpu_count()},
-    },
+    options={"bdist_wheel": {"py_limited_api": "cp311"}},
 )

@@ -27,7 +27,7 @@ SLICE_SECONDS: Final = 0.004
 ROUND_INTERVAL_SECONDS: Final = 0.010
 #: First and longest sleep of an idle rank (no busy polling).
 IDLE_SLEEP_MIN_SECONDS: Final = 0.0001
-IDLE_SLEEP_MAX_SECONDS: Final = 0.005
+IDLE_SLEEP_MAX_SECONDS: Final = 0.001
 
 # --- problems and files (objectives, adapters/hdf5_*) ------------------------------------
 #: Largest dimension; Q of it has 32 GiB. A larger one in a file is taken for damage.
@@ -53,3 +53,49 @@ FACTOR_CACHE_BYTES: Final = 192 << 20
 FRONTIER_HIGH_WATER: Final = 20_000
 #: Nodes times dimension of one beam: its state is 24 bytes per entry.
 MAX_BEAM_ENTRIES: Final = 1 << 22
+
+# --- wire, node and their adapters -------------------------------------------------------
+#: Ranks of one run; a rank number travels in two bytes.
+MAX_RANKS: Final = 1 << 16
+#: Tasks of one pulse; larger than any --pulse-tasks.
+MAX_TASKS_PER_PULSE: Final = 1 << 20
+#: Largest result of one task; a chamber's result lists a partition, not a search tree.
+MAX_RESULT_BYTES: Final = 64 << 20
+#: Results above this that do not fit the slot are announced; smaller ones wait for the next.
+ANNOUNCE_ABOVE_BYTES: Final = 512
+#: Piece of a result fetched over point-to-point: one frame, so other frames get between.
+CHUNK_BYTES: Final = 1 << 20
+#: Bytes asked for and not yet here, per rank: what answers may fill at most.
+MAX_FETCH_BYTES: Final = 32 << 20
+#: Digests in one request.
+MAX_REQUEST_DIGESTS: Final = 256
+#: Bytes handed to a transport that the network has not taken yet; more is a stuck peer.
+MAX_UNSENT_BYTES: Final = 512 << 20
+#: Point-to-point frames handed to MPI and not yet complete; the others queue with us.
+MAX_PENDING_SENDS: Final = 32
+#: Frames one poll takes from the network, so that a flood does not keep a rank from its work.
+MAX_FRAMES_PER_POLL: Final = 64
+#: Pulses a rank may be ahead of another; results are kept that long for those behind.
+MAX_PULSE_SKEW: Final = 8
+#: Own slots kept for a peer that received one damaged.
+KEPT_SLOTS: Final = 64
+#: A damaged slot or an unanswered fetch is asked for again this often, then the run ends.
+MAX_RETRIES: Final = 5
+#: Time before asking again.
+RETRY_SECONDS: Final = 2.0
+#: Longest reason of a stop request, in characters.
+MAX_REASON: Final = 200
+#: Ticks of time for a node.
+TICK_SECONDS: Final = 0.25
+#: An idle rank yields the processor without sleeping this long: a short pulse ends sooner
+#: than the shortest sleep, about 0.1 ms.
+IDLE_SPIN_SECONDS: Final = 0.0005
+#: How often a loop asks whether it should stop, and reports progress.
+STOP_POLL_SECONDS: Final = 0.05
+PROGRESS_SECONDS: Final = 0.1
+#: The journal is synced to disk this often at most, and always when it is closed.
+JOURNAL_SYNC_SECONDS: Final = 1.0
+#: Largest record of the journal: a pulse of the most tasks.
+MAX_RECORD_BYTES: Final = 64 << 20
+#: Size of the in-memory result store.
+MEMORY_STORE_BYTES: Final = 64 << 20

@@ -1,0 +1,1 @@
+"""The search: factors and orders, chambers, schedule, explore, plan and commit (DESIGN 2, 3)."""

@@ -17,7 +17,7 @@ from morsr_mpi.search import _engine
 from morsr_mpi.search.chambers import Chamber, Prefix, prefix_from
 from morsr_mpi.search.factor import coordinates_of
 from morsr_mpi.search.orders import OrderName
-from morsr_mpi.search.prepare import Prepared
+from morsr_mpi.search.prepare import Part, Prepared
 from morsr_mpi.search.tasks import COMPLETE, PROVE, Task, TaskResult
 
 TICKS = int(_engine.TICKS_PER_UNIT)
@@ -48,19 +48,27 @@ class Explorer:
     """Begins tasks of one problem; holds what they share (factors), nothing of the search."""
 
     def __init__(self, problem: QuadraticProblem, prepared: Prepared) -> None:
-        self.problem = problem
-        self.prepared = prepared
-        self._work = np.empty(2 * problem.n)
+        self.targets = problem.k
+        self.parts = [PartExplorer(part) for part in prepared.parts]
 
     def begin(self, task: Task) -> Run:
         """Start a task.  Raises InternalError for a task no honest rank plans."""
-        if not 0 <= task.target < self.problem.k:
-            raise InternalError(f"task for target {task.target} of {self.problem.k}")
+        if not 0 <= task.target < self.targets or not 0 <= task.part < len(self.parts):
+            raise InternalError(f"task for target {task.target}, part {task.part}: no such thing")
         if task.kind == COMPLETE:
-            return CompleteRun(self, task)
+            return CompleteRun(self.parts[task.part], task)
         if task.kind == PROVE:
-            return ProveRun(self, task)
+            return ProveRun(self.parts[task.part], task)
         raise InternalError(f"unknown kind of task {task.kind!r}")
+
+
+class PartExplorer:
+    """The explorer's view of one component."""
+
+    def __init__(self, part: Part) -> None:
+        self.problem = part.problem
+        self.part = part
+        self._work = np.empty(2 * part.problem.n)
 
     def objective(self, target: int) -> _engine.Objective:
         """Bind the kernels to one target."""
@@ -71,7 +79,7 @@ class Explorer:
 class CompleteRun:
     """Beams over whole orders, each followed by a descent over root moves."""
 
-    def __init__(self, explorer: Explorer, task: Task) -> None:
+    def __init__(self, explorer: PartExplorer, task: Task) -> None:
         self.explorer = explorer
         self.task = task
         self.beams = [_beam_fields(item) for item in task.body]
@@ -101,23 +109,23 @@ class CompleteRun:
 
     def _begin(self) -> None:
         name, width, branch, gamma = self.beams[self.at]
-        prepared = self.explorer.prepared
-        factor = prepared.factor(name)
+        part = self.explorer.part
+        factor = part.factor(name)
         self.order = factor.order
-        centre = prepared.centres[self.task.target][coordinates_of(factor.order)]
-        limit = self.best * prepared.slack
+        centre = part.centres[self.task.target][coordinates_of(factor.order)]
+        limit = self.best * part.slack
         self.beam = _engine.Beam(
             factor.view, np.ascontiguousarray(centre), width, branch, gamma, limit
         )
 
     def _finish(self) -> None:
         assert self.beam is not None
-        prepared = self.explorer.prepared
+        part = self.explorer.part
         found = np.empty(self.explorer.problem.n, dtype=np.int32)
         if self.beam.best(found) is not None:
-            doubled = prepared.origins[self.task.target].copy()
+            doubled = part.origins[self.task.target].copy()
             doubled[coordinates_of(self.order)] += found
-            self.ticks += self.objective.descend(prepared.quad, doubled, DESCENT_SWEEPS)
+            self.ticks += self.objective.descend(part.quad, doubled, DESCENT_SWEEPS)
             value = self.objective.evaluate(doubled)
             if value < self.best:
                 self.best = value
@@ -135,19 +143,19 @@ class CompleteRun:
 class ProveRun:
     """Enumeration below one chamber up to a budget."""
 
-    def __init__(self, explorer: Explorer, task: Task) -> None:
+    def __init__(self, explorer: PartExplorer, task: Task) -> None:
         self.explorer = explorer
         self.task = task
         prefix, skip, after, split, budget = _prove_fields(task.body)
-        prepared = explorer.prepared
-        factor = prepared.prover
+        part = explorer.part
+        factor = part.prover
         depth = len(prefix) // 32
         if depth >= factor.tiles:
             raise InternalError("a chamber with every tile pinned is no chamber")
         places = coordinates_of(factor.order)
         self.prefix = prefix
         self.budget = budget * TICKS
-        self.origin = prepared.origins[task.target]
+        self.origin = part.origins[task.target]
         # Chambers hold absolute points; the kernels work relative to the target's origin.
         self.origin_in_order = self.origin[places].reshape(-1, 8)[::-1].reshape(-1)
         pinned = np.frombuffer(prefix, dtype="<i4").astype(np.int32)
@@ -158,7 +166,7 @@ class ProveRun:
             last = np.frombuffer(after, dtype="<i4").astype(np.int32) - base
         self.prove = _engine.Prove(
             factor.view,
-            np.ascontiguousarray(prepared.centres[task.target][places]),
+            np.ascontiguousarray(part.centres[task.target][places]),
             np.ascontiguousarray(pinned) if depth else np.zeros(8, dtype=np.int32),
             depth,
             last,
@@ -168,7 +176,7 @@ class ProveRun:
             self.origin,
             factor.order,
             task.cutoff,
-            prepared.slack,
+            part.slack,
         )
 
     @property

@@ -80,18 +80,25 @@ def coordinates_of(order: NDArray[np.int32]) -> NDArray[np.intp]:
     return (8 * order.astype(np.intp)[:, None] + np.arange(8)).reshape(-1)
 
 
-def cholesky_of(Q: NDArray[np.float64], order: NDArray[np.int32]) -> NDArray[np.float64]:
+def cholesky_of(
+    Q: NDArray[np.float64],
+    order: NDArray[np.int32],
+    names: NDArray[np.intp] | None = None,
+) -> NDArray[np.float64]:
     """Return U of PQPᵀ = UᵀU (float64 [n,n]; what lies below the diagonal is scratch).
 
-    Raises InputError naming the first pivot that is not positive.
+    names: what a user calls each coordinate, where Q is part of a larger matrix.  Raises
+    InputError naming the first pivot that is not positive.
     """
     places = coordinates_of(order)
     u = Q[np.ix_(places, places)]
     pivot = _engine.cholesky(u)
     if pivot >= 0:
+        place = int(places[pivot])
+        name = place if names is None else int(names[place])
         raise InputError(
             f"Q is not positive definite: pivot {pivot} of its Cholesky factorisation (coordinate "
-            f"{places[pivot]}) is not positive; add a small multiple of the identity or check Q"
+            f"{name}) is not positive; add a small multiple of the identity or check Q"
         )
     return u
 

@@ -1,4 +1,4 @@
-"""What a problem needs before the search: factors, proven eigenvalues, δ, origins of targets.
+"""What a problem needs before the search: components, factors, proven eigenvalues, δ, origins.
 
 Every rank computes it for itself from the same bytes and gets the same bits.
 """
@@ -16,6 +16,7 @@ from morsr_mpi.base.config import FACTOR_CACHE_BYTES
 from morsr_mpi.lattice.e8 import nearest
 from morsr_mpi.objectives.problem import QuadraticProblem
 from morsr_mpi.search import _engine
+from morsr_mpi.search.components import components_of, restrict
 from morsr_mpi.search.factor import (
     Factor,
     cholesky_of,
@@ -37,9 +38,10 @@ from morsr_mpi.search.short_vectors import MAX_TABLE_TILES, table_of
 
 
 @dataclass(eq=False)
-class Prepared:
-    """Shared by all targets of a problem.
+class Part:
+    """One component of a problem: what its targets share.
 
+    problem: restricted to the component.  coordinates: int [n], where they lie in the whole.
     rank: factor in the V-BLAST order; proof: the same with proven eigenvalues, which is what
     certificates rest on.
     tolerance: δ, 1.0 where nothing can be certified.  quad: float64 [m,240], root moves.
@@ -49,6 +51,7 @@ class Prepared:
     """
 
     problem: QuadraticProblem
+    coordinates: NDArray[np.intp]
     vblast: NDArray[np.int32]
     rank: Factor
     proof: Factor
@@ -137,17 +140,17 @@ def fused_residual(
     return np.ascontiguousarray(((targets - high) - low) / scale)
 
 
-def prepare(problem: QuadraticProblem) -> Prepared:
+def prepare_part(problem: QuadraticProblem, coordinates: NDArray[np.intp]) -> Part:
     """Factor Q, find the V-BLAST order, prove eigenvalues, bound the rounding errors.
 
     Raises InputError naming the pivot when Q is not positive definite.
     """
     Q = problem.Q
     natural = natural_order(problem.m)
-    g = inverse_of(cholesky_of(Q, natural))
+    g = inverse_of(cholesky_of(Q, natural, coordinates))
     vblast = vblast_order(g)
     del g
-    u = cholesky_of(Q, vblast)
+    u = cholesky_of(Q, vblast, coordinates)
     g = inverse_of(u)
     rank = factor_of(u, g, vblast)
     norms = norms_of(u, g)
@@ -157,8 +160,9 @@ def prepare(problem: QuadraticProblem) -> Prepared:
     quad = np.empty((problem.m, 240))
     _engine.root_quad(Q, quad)
     origins, centres = origin_of(problem.targets, problem.scale)
-    prepared = Prepared(
+    part = Part(
         problem,
+        coordinates,
         vblast,
         rank,
         rank.with_eigenvalues(proven),
@@ -171,8 +175,33 @@ def prepare(problem: QuadraticProblem) -> Prepared:
     places = coordinates_of(vblast)
     for t in range(problem.k):
         free = _engine.free_distance(np.ascontiguousarray(centres[t][places]), problem.m)
-        prepared.root_bounds[t] = prepared.lower_bound(float(proven[problem.m]) * free)
-    return prepared
+        part.root_bounds[t] = part.lower_bound(float(proven[problem.m]) * free)
+    return part
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A problem and its independent components; tolerance: the largest of theirs."""
+
+    problem: QuadraticProblem
+    parts: tuple[Part, ...]
+
+    @property
+    def tolerance(self) -> float:
+        """δ of the whole; 1.0 where some component cannot be certified."""
+        return max(part.tolerance for part in self.parts)
+
+
+def prepare(problem: QuadraticProblem) -> Prepared:
+    """Split a problem into its components and prepare each.
+
+    Raises InputError naming the pivot when Q is not positive definite.
+    """
+    components = components_of(problem.Q)
+    if len(components) == 1:
+        return Prepared(problem, (prepare_part(problem, np.arange(problem.n)),))
+    places = [coordinates_of(tiles) for tiles in components]
+    return Prepared(problem, tuple(prepare_part(restrict(problem, at), at) for at in places))
 
 
 def memory_bytes(n: int, k: int) -> int:

@@ -52,10 +52,13 @@ class Search:
         self.problem = problem
         self.prepared = prepared
         self.options = options
-        self.targets = [
-            TargetState.begin(t, problem.k, problem.m, prepared.slack) for t in range(problem.k)
+        # One unit per target and component of Q, the components of a target side by side.
+        self.units = [
+            TargetState.begin(t, p, problem.k, part.problem.m, part.slack)
+            for t in range(problem.k)
+            for p, part in enumerate(prepared.parts)
         ]
-        self._waiting = deque(range(problem.k))
+        self._waiting = deque(range(len(self.units)))
         self._flight: deque[tuple[int, tuple[int, ...]]] = deque()
         self.pulse = 0
         self.committed = 0
@@ -73,10 +76,10 @@ class Search:
         later: list[int] = []
         while self._waiting and len(tasks) < width and (not tasks or room > 0.0):
             index = self._waiting.popleft()
-            target = self.targets[index]
-            if self._done(target):
+            unit = self.units[index]
+            if self._done(unit):
                 continue
-            batch = target.plan()
+            batch = unit.plan()
             if not batch:
                 later.append(index)
                 continue
@@ -96,48 +99,55 @@ class Search:
         _, members = self._flight.popleft()
         at = 0
         for index in members:
-            target = self.targets[index]
-            count = len(target.flight)
-            target.commit(results[at : at + count])
+            unit = self.units[index]
+            count = len(unit.flight)
+            unit.commit(results[at : at + count])
             at += count
-            if not self._done(target):
+            if not self._done(unit):
                 self._waiting.append(index)
         if at != len(results):
             raise InternalError(f"{len(results)} results for {at} tasks of pulse {pulse}")
         self.committed += 1
 
-    def _done(self, target: TargetState) -> bool:
-        if target.exhausted:
+    def target(self, t: int) -> list[TargetState]:
+        """Return the units of one target, by component."""
+        parts = len(self.prepared.parts)
+        return self.units[t * parts : (t + 1) * parts]
+
+    def _done(self, unit: TargetState) -> bool:
+        if unit.exhausted:
             return True
         work = self.options.work
-        return work is not None and not target.flight and target.work >= work
+        if work is None or unit.flight:
+            return False
+        return sum(other.work for other in self.target(unit.target)) >= work
 
     @property
     def finished(self) -> bool:
         """Whether every target is certified or has used its budget."""
-        return not self._flight and all(self._done(target) for target in self.targets)
+        return not self._flight and all(self._done(unit) for unit in self.units)
 
     def _total_work(self) -> int:
-        return sum(target.work for target in self.targets)
+        return sum(unit.work for unit in self.units)
 
     def in_flight(self) -> list[tuple[int, tuple[Task, ...]]]:
         """Pulses planned and not committed, with their tasks; a restored state goes on here."""
         return [
-            (number, tuple(task for index in members for task in self.targets[index].flight))
+            (number, tuple(task for index in members for task in self.units[index].flight))
             for number, members in self._flight
         ]
 
     def state_digest(self) -> bytes:
         """SHA-256 over the digests of all targets and the pulse counters."""
         head = encode((SNAPSHOT_TAG, self.pulse, self.committed, tuple(self._waiting)))
-        return sha256(head + b"".join(target.digest() for target in self.targets))
+        return sha256(head + b"".join(unit.digest() for unit in self.units))
 
     def snapshot(self) -> bytes:
         """Canonical bytes from which restore() makes the same state."""
         flight = tuple((number, members) for number, members in self._flight)
         counters = (self.pulse, self.committed, tuple(self._waiting), flight)
-        targets = tuple(target.to_bytes() for target in self.targets)
-        return encode((SNAPSHOT_TAG, SNAPSHOT_VERSION, counters, targets))
+        units = tuple(unit.to_bytes() for unit in self.units)
+        return encode((SNAPSHOT_TAG, SNAPSHOT_VERSION, counters, units))
 
     @classmethod
     def restore(
@@ -158,9 +168,13 @@ class Search:
                     str(tag),
                     int(version),
                     (int(pulse), int(committed), tuple(waiting), tuple(flight)),
-                    tuple(targets),
-                ) if (tag, version, len(targets)) == (SNAPSHOT_TAG, SNAPSHOT_VERSION, problem.k):
-                    search.targets = [TargetState.from_bytes(bytes(t)) for t in targets]
+                    tuple(units),
+                ) if (tag, version, len(units)) == (
+                    SNAPSHOT_TAG,
+                    SNAPSHOT_VERSION,
+                    len(search.units),
+                ):
+                    search.units = [TargetState.from_bytes(bytes(unit)) for unit in units]
                     search.pulse, search.committed = int(pulse), int(committed)
                     search._flight = deque((int(p), tuple(members)) for p, members in flight)
                 case _:
@@ -169,8 +183,8 @@ class Search:
             raise InputError(f"the checkpoint's state cannot be read: {error}") from None
         asleep = {index for _, members in search._flight for index in members}
         queue = [index for index in waiting if isinstance(index, int)]
-        rest = [t for t in range(problem.k) if t not in asleep and t not in set(queue)]
-        search._waiting = deque(t for t in queue + rest if not search._done(search.targets[t]))
+        rest = [u for u in range(len(search.units)) if u not in asleep and u not in set(queue)]
+        search._waiting = deque(u for u in queue + rest if not search._done(search.units[u]))
         return search
 
     def solution(self) -> Solution:
@@ -180,40 +194,49 @@ class Search:
         objective = np.full(k, np.inf)
         bound = np.zeros(k)
         certified = np.zeros(k, dtype=np.uint8)
-        for t, target in enumerate(self.targets):
-            if target.point:
-                doubled[t] = np.frombuffer(target.point, dtype="<i4")
-                objective[t] = target.objective
-            else:
-                doubled[t] = self.prepared.origins[t]
-            bound[t] = self.lower_bound(target)
-            certified[t] = self.is_certified(target)
-        work = np.array([target.work for target in self.targets], dtype=np.int64)
+        work = np.zeros(k, dtype=np.int64)
+        for t in range(k):
+            units = self.target(t)
+            objective[t] = 0.0
+            for unit, part in zip(units, self.prepared.parts, strict=True):
+                if unit.point:
+                    doubled[t, part.coordinates] = np.frombuffer(unit.point, dtype="<i4")
+                else:
+                    doubled[t, part.coordinates] = part.origins[t]
+                objective[t] += unit.objective
+            bound[t] = self.lower_bound(t)
+            certified[t] = self.is_certified(t)
+            work[t] = sum(unit.work for unit in units)
         return Solution(doubled.astype(np.int32, copy=False), objective, bound, certified, work)
 
-    def is_certified(self, target: TargetState) -> bool:
+    def is_certified(self, t: int) -> bool:
         """Whether the incumbent of a target is optimal to the stated tolerance."""
-        return target.exhausted and self.prepared.tolerance < 1.0
+        return self.prepared.tolerance < 1.0 and all(unit.exhausted for unit in self.target(t))
 
-    def lower_bound(self, target: TargetState) -> float:
+    def lower_bound(self, t: int) -> float:
         """Proven lower bound of the optimum of one target, rounded down.
 
         Never above the incumbent less δ: its own objective is a rounded figure too.
         """
-        proven = self.prepared.lower_bound(target.bound)
-        best = max(proven, float(self.prepared.root_bounds[target.index]))
-        return min(best, self.prepared.lower_bound(target.objective / self.problem.scale**2))
+        total = 0.0
+        for unit, part in zip(self.target(t), self.prepared.parts, strict=True):
+            best = max(part.lower_bound(unit.bound), float(part.root_bounds[t]))
+            best = min(best, part.lower_bound(unit.objective / self.problem.scale**2))
+            total = float(np.nextafter(total + best, 0.0)) if total > 0.0 else best
+        return total
 
     def progress(self) -> Progress:
         """Summary for people; not part of the state."""
         total = bound = 0.0
         certified = done = frontier = 0
-        for target in self.targets:
-            total += target.objective
-            bound += self.lower_bound(target)
-            certified += self.is_certified(target)
-            done += self._done(target)
-            frontier += len(target.frontier)
+        for t in range(self.problem.k):
+            units = self.target(t)
+            for unit in units:
+                total += unit.objective
+                frontier += len(unit.frontier)
+            bound += self.lower_bound(t)
+            certified += self.is_certified(t)
+            done += all(self._done(unit) for unit in units)
         gap = (total - bound) / total if 0.0 < total < float("inf") else float("inf")
         if certified == self.problem.k:
             gap = 0.0

@@ -1,6 +1,6 @@
-"""The search for one target: incumbent, schedule position, frontier.
+"""The search for one target in one component of Q: incumbent, schedule position, frontier.
 
-What one target does next depends on its own committed results alone, never on the other targets
+What it does next depends on its own committed results alone, never on other targets or components
 of the job; pulses only gather such steps.
 """
 
@@ -22,13 +22,14 @@ INFINITY = float("inf")
 
 @dataclass
 class TargetState:
-    """Replicated state of one target; changes only in plan() and commit().
+    """Replicated state of one target in one part of the problem; changes only in plan and commit.
 
     targets: number of targets of the problem, which share factorisations.
     limit_scale: factor from an objective to the pruning limit in lattice units (Prepared.slack).
     """
 
-    index: int
+    target: int
+    part: int
     targets: int
     tiles: int
     limit_scale: float
@@ -46,9 +47,11 @@ class TargetState:
     _digest: bytes = b""
 
     @classmethod
-    def begin(cls, index: int, targets: int, tiles: int, limit_scale: float) -> TargetState:
+    def begin(
+        cls, target: int, part: int, targets: int, tiles: int, limit_scale: float
+    ) -> TargetState:
         """Return the state before anything was explored: one chamber, the whole space."""
-        state = cls(index, targets, tiles, limit_scale)
+        state = cls(target, part, targets, tiles, limit_scale)
         state.frontier = [Chamber(None, 0, b"", 0.0)]
         return state
 
@@ -94,7 +97,7 @@ class TargetState:
             if tasks and room < 0.0:
                 break
             body = tuple(beam.fields() for beam in beams)
-            tasks.append(Task(COMPLETE, self.index, self.objective, body, weight))
+            tasks.append(Task(COMPLETE, self.target, self.part, self.objective, body, weight))
             self.position += 1
         if self.position == len(bundles):
             self.rung += 1
@@ -119,7 +122,7 @@ class TargetState:
         for chamber in chosen:
             split = schedule.SPLIT if splitting and chamber.depth < self.tiles - 2 else 0
             body = (chamber.prefix_bytes(), chamber.skip, chamber.after, split, budget)
-            tasks.append(Task(PROVE, self.index, self.objective, body, float(budget)))
+            tasks.append(Task(PROVE, self.target, self.part, self.objective, body, float(budget)))
         return tuple(tasks)
 
     def commit(self, results: Sequence[bytes]) -> None:
@@ -162,7 +165,7 @@ class TargetState:
         ordered = sorted(self.frontier, key=lambda c: (c.prefix_bytes(), c.skip))
         return encode(
             (
-                (self.index, self.targets, self.tiles, self.limit_scale),
+                (self.target, self.part, self.targets, self.tiles, self.limit_scale),
                 (self.objective, self.point),
                 (self.rung, self.position, self.beam_work, self.proof_work, self.batches),
                 self.best_bound,
@@ -177,7 +180,7 @@ class TargetState:
         """Inverse of to_bytes; raises InternalError when malformed."""
         match decode(data):
             case (
-                (int(index), int(k), int(tiles), float(scale)),
+                (int(target), int(part), int(k), int(tiles), float(scale)),
                 (float(objective), bytes(point)),
                 (int(rung), int(position), int(beam), int(proof), int(batches)),
                 float(bound),
@@ -185,7 +188,7 @@ class TargetState:
                 tuple(tasks),
                 tuple(in_flight),
             ):
-                state = cls(index, k, tiles, scale, objective, point, rung, position)
+                state = cls(target, part, k, tiles, scale, objective, point, rung, position)
                 state.beam_work, state.proof_work, state.batches = beam, proof, batches
                 state.best_bound = bound
                 state.frontier = list(unpack(frontier))

@@ -21,7 +21,9 @@ PROVE = "prove"
 
 @dataclass(frozen=True)
 class Task:
-    """kind and target; cutoff: objective to beat (inf: none); body: the kind's parameters.
+    """kind; target and part (component of Q); cutoff: objective of the part to beat (inf: none).
+
+    body: the kind's parameters.
 
     COMPLETE: body = tuple of beams (order kind, seed, width, branch, gamma).
     PROVE: body = (prefix bytes, skip, after, split, budget in work units).
@@ -30,18 +32,19 @@ class Task:
 
     kind: str
     target: int
+    part: int
     cutoff: float
     body: tuple[object, ...]
     weight: float = field(default=0.0, compare=False)
     task_id: bytes = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
-        fields = (ALGORITHM_VERSION, self.kind, self.target, self.cutoff, self.body)
+        fields = (ALGORITHM_VERSION, self.kind, self.target, self.part, self.cutoff, self.body)
         object.__setattr__(self, "task_id", digest_of("morsr-task", *fields))
 
     def to_bytes(self) -> bytes:
         """Canonical bytes; from_bytes is the inverse."""
-        return encode((self.kind, self.target, self.cutoff, self.body, self.weight))
+        return encode((self.kind, self.target, self.part, self.cutoff, self.body, self.weight))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Task:
@@ -51,17 +54,17 @@ class Task:
         except CanonicalError as error:
             raise InternalError(f"malformed task: {error}") from None
         match fields:
-            case (str(kind), int(target), float(cutoff), tuple(body), float(weight)):
-                return cls(kind, target, cutoff, body, weight)
+            case (str(kind), int(target), int(part), float(cutoff), tuple(body), float(weight)):
+                return cls(kind, target, part, cutoff, body, weight)
             case _:
                 raise InternalError("malformed task: fields of the wrong type")
 
 
 @dataclass(frozen=True)
 class TaskResult:
-    """work: units spent.  point: doubled coordinates as little-endian int32 in natural order, and
-    its objective, when it beats the task's cutoff; else empty and inf.  chambers: what an
-    enumeration left open.  counts: nodes entered, enumerated, look-aheads, completed points.
+    """work: units spent.  point: doubled coordinates of the part as little-endian int32 in natural
+    order, and its objective, when it beats the task's cutoff; else empty and inf.  chambers: what
+    an enumeration left open.  counts: nodes entered, enumerated, look-aheads, completed points.
     """
 
     work: int

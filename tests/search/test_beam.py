@@ -18,7 +18,7 @@ from morsr_mpi.search.reference import Tree, objective
 @pytest.mark.parametrize(("width", "branch"), [(1, 1), (4, 3), (6, 10)])
 def test_beam_agrees_with_its_twin(width: int, branch: int, gamma: float) -> None:
     problem = random_problem(24, 20.0, 31 * width + branch)
-    prepared = prepare(problem)
+    prepared = prepare(problem).parts[0]
     for name in (VBLAST, OrderName("random", 4)):
         factor = prepared.factor(name)
         centre = prepared.centres[0]
@@ -39,7 +39,7 @@ def test_beam_agrees_with_its_twin(width: int, branch: int, gamma: float) -> Non
 
 def test_slices_do_not_show_in_the_result() -> None:
     problem = random_problem(64, 100.0, 8)
-    prepared = prepare(problem)
+    prepared = prepare(problem).parts[0]
     places = coordinates_of(prepared.rank.order)
     centre = np.ascontiguousarray(prepared.centres[0][places])
     outcomes = set()
@@ -55,7 +55,7 @@ def test_slices_do_not_show_in_the_result() -> None:
 
 def test_a_limit_below_every_point_empties_the_beam() -> None:
     problem = random_problem(16, 10.0, 1)
-    prepared = prepare(problem)
+    prepared = prepare(problem).parts[0]
     places = coordinates_of(prepared.rank.order)
     centre = np.ascontiguousarray(prepared.centres[0][places])
     beam = _engine.Beam(prepared.rank.view, centre, 8, 8, 1.0, 1e-9)
@@ -67,7 +67,7 @@ def test_a_limit_below_every_point_empties_the_beam() -> None:
 @pytest.mark.parametrize("seed", range(6))
 def test_descent_ends_where_no_root_improves(seed: int) -> None:
     problem = random_problem(40, 30.0, seed, scale=0.7)
-    prepared = prepare(problem)
+    prepared = prepare(problem).parts[0]
     rng = np.random.default_rng(seed)
     start = prepared.origins[0].copy()
     start += 2 * rng.permutation(roots())[:5].astype(np.int32).reshape(-1)

@@ -85,7 +85,7 @@ def test_delta_covers_the_rounding_of_costs_and_objectives(
 ) -> None:
     """A beam's cost and an evaluation, both in float64, against the rational truth."""
     problem = random_problem(16, 10.0**log_kappa, seed, scale=scale, reach=reach)
-    prepared = prepare(problem)
+    prepared = prepare(problem).parts[0]
     places = coordinates_of(prepared.vblast)
     centre = np.ascontiguousarray(prepared.centres[0][places])
     beam = _engine.Beam(prepared.proof.view, centre, 4, 4, 1.0, float("inf"))

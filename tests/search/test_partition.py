@@ -14,14 +14,14 @@ from morsr_mpi.base.errors import InternalError
 from morsr_mpi.search.chambers import Chamber, Prefix, pack, prefix_from, unpack
 from morsr_mpi.search.explore import Explorer
 from morsr_mpi.search.factor import coordinates_of
-from morsr_mpi.search.prepare import Prepared, prepare
+from morsr_mpi.search.prepare import Part, Prepared, prepare
 from morsr_mpi.search.reference import MAX_CHILDREN, Node, Tree, objective
 from morsr_mpi.search.tasks import PROVE, Task, TaskResult
 
 
 def prove(explorer: Explorer, chamber: Chamber, cutoff: float, split: int, budget: int) -> Task:
     body = (chamber.prefix_bytes(), chamber.skip, chamber.after, split, budget)
-    return Task(PROVE, 0, cutoff, body)
+    return Task(PROVE, 0, 0, cutoff, body)
 
 
 def tiles_of(tree: Tree, node: Node, origin: np.ndarray) -> list[bytes]:
@@ -46,9 +46,9 @@ def ranks_of(tree: Tree, node: Node, limit: float) -> list[int]:
     return ranks
 
 
-def setting(n: int, seed: int) -> tuple[Prepared, Tree, np.ndarray, float, list[Node]]:
+def setting(n: int, seed: int) -> tuple[Part, Tree, np.ndarray, float, list[Node]]:
     problem = random_problem(n, 8.0, seed)
-    prepared = prepare(problem)
+    prepared = prepare(problem).parts[0]
     order = prepared.vblast
     tree = Tree(problem.Q, order, prepared.centres[0], prepared.proof.eigenvalues)
     origin = prepared.origins[0][coordinates_of(order)].reshape(-1, 8)
@@ -62,7 +62,7 @@ def test_interrupted_enumerations_are_partitions(seed: int, split: int) -> None:
     prepared, tree, origin, limit, points = setting(16, seed)
     assert len(points) > 5
     places = [(tiles_of(tree, p, origin), ranks_of(tree, p, limit), p) for p in points]
-    explorer = Explorer(prepared.problem, prepared)
+    explorer = Explorer(prepared.problem, Prepared(prepared.problem, (prepared,)))
     open_chambers = [Chamber(None, 0, b"", 0.0)]
     best = limit
     seen_chambers = 0
@@ -99,7 +99,7 @@ def test_root_bound_is_below_every_point() -> None:
 def test_a_point_found_is_the_point_reported() -> None:
     prepared, _, _, limit, _ = setting(16, 2)
     problem = prepared.problem
-    explorer = Explorer(problem, prepared)
+    explorer = Explorer(problem, Prepared(problem, (prepared,)))
     task = prove(explorer, Chamber(None, 0, b"", 0.0), limit, 0, 10**6)
     result = TaskResult.from_bytes(run_task(explorer, task))
     point = np.frombuffer(result.point, dtype="<i4")

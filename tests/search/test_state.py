@@ -145,8 +145,9 @@ def test_the_state_machine_refuses_what_no_honest_caller_does() -> None:
 
 def test_tasks_and_results_survive_their_bytes() -> None:
     problem = random_problem(40, 30.0, 2)
-    explorer = Explorer(problem, prepare(problem))
-    search = Search(problem, explorer.prepared, SearchOptions(5_000))
+    prepared = prepare(problem)
+    explorer = Explorer(problem, prepared)
+    search = Search(problem, prepared, SearchOptions(5_000))
     while not search.finished:
         pulse, tasks = search.plan()
         results = []

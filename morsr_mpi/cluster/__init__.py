@@ -1,0 +1,1 @@
+"""Who computes what: assignment of tasks to ranks. Never decides what is computed."""

@@ -1,0 +1,1 @@
+"""Signatures of frames and records."""

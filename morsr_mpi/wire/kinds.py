@@ -1,0 +1,34 @@
+"""Types of message and frame: the paper's (section 5.1), and what a run needs besides."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class MessageType(IntEnum):
+    """The number that travels. Numbers are never reused; new types get new ones."""
+
+    CHAMBER_ASSIGNMENT = 1
+    """Coordinator to all: who computes which task of a pulse."""
+    OPTIMIZATION_RESULT = 2
+    """Results of tasks, whole."""
+    STATE_SYNC = 3
+    """Asks for a slot again that arrived damaged."""
+    CONSENSUS_VOTE = 4
+    """Reserved for votes."""
+    HEARTBEAT = 5
+    """Reserved for signs of life."""
+    CACHE_REQUEST = 6
+    """Asks for results by digest."""
+    CACHE_RESPONSE = 7
+    """Pieces of results asked for."""
+    HELLO = 16
+    """First slot of every rank: its key and what it was started with."""
+    ROUND = 17
+    """Frame of an exchange round: a header and any number of messages."""
+    RESULT_ANNOUNCEMENT = 18
+    """Digest and size of results too big for the slot."""
+    STOP_REQUEST = 19
+    """Any rank to the coordinator: stop at the next pulse boundary."""
+    DONE = 20
+    """The sender has committed its last pulse, with the state it ended in."""
