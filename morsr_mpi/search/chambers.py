@@ -71,39 +71,24 @@ class Chamber:
         return sha256(problem_digest + target.to_bytes(8, "little") + self.key)
 
 
-def prefix_from(tiles: Iterable[bytes]) -> Prefix | None:
-    """Chain tiles, the one decided first in front."""
-    at: Prefix | None = None
-    for tile in tiles:
-        at = Prefix(at, tile)
-    return at
-
-
-def pack(chambers: Iterable[Chamber], base: bytes = b"") -> tuple[tuple[object, ...], ...]:
-    """Encode chambers as (tiles shared with the one before, new tiles, skip, after, bound).
-
-    base: prefix the first one is compared with.
-    """
+def pack(chambers: Iterable[Chamber]) -> tuple[tuple[object, ...], ...]:
+    """Encode chambers as (tiles shared with the one before, new tiles, skip, after, bound)."""
     out = []
-    before = [base[i : i + TILE_BYTES] for i in range(0, len(base), TILE_BYTES)]
+    before: list[bytes] = []
     for chamber in chambers:
         tiles = [] if chamber.prefix is None else chamber.prefix.tiles()
         shared = 0
         while shared < min(len(tiles), len(before)) and tiles[shared] == before[shared]:
             shared += 1
-        out.append((shared, b"".join(tiles[shared:]), chamber.skip, chamber.after, chamber.bound))
+        more = b"".join(tiles[shared:])
+        out.append((shared, more, chamber.skip, chamber.after, chamber.bound))
         before = tiles
     return tuple(out)
 
 
-def unpack(packed: Iterable[object], base: Prefix | None = None) -> Iterator[Chamber]:
+def unpack(packed: Iterable[object]) -> Iterator[Chamber]:
     """Inverse of pack; the prefixes share their links.  Raises InternalError when malformed."""
     chain: list[Prefix] = []
-    at = base
-    while at is not None:
-        chain.append(at)
-        at = at.parent
-    chain.reverse()
     for item in packed:
         match item:
             case (int(shared), bytes(more), int(skip), bytes(after), float(bound)):

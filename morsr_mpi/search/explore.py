@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from morsr_mpi.base.errors import InternalError
 from morsr_mpi.objectives.problem import QuadraticProblem
 from morsr_mpi.search import _engine
-from morsr_mpi.search.chambers import Chamber, Prefix, prefix_from
+from morsr_mpi.search.chambers import Chamber, Prefix, unpack
 from morsr_mpi.search.factor import coordinates_of
 from morsr_mpi.search.orders import OrderName
 from morsr_mpi.search.prepare import Part, Prepared
@@ -141,84 +141,111 @@ class CompleteRun:
 
 
 class ProveRun:
-    """Enumeration below one chamber up to a budget."""
+    """Enumeration below some chambers, one after the other, up to a common budget.
+
+    The first always gets further than its start: its budget begins when its children are listed.
+    """
 
     def __init__(self, explorer: PartExplorer, task: Task) -> None:
-        self.explorer = explorer
-        self.task = task
-        prefix, skip, after, split, budget = _prove_fields(task.body)
+        packed, self.split, budget = _prove_fields(task.body)
         part = explorer.part
-        factor = part.prover
-        depth = len(prefix) // 32
-        if depth >= factor.tiles:
-            raise InternalError("a chamber with every tile pinned is no chamber")
-        places = coordinates_of(factor.order)
-        self.prefix = prefix
+        self.part = part
+        self.task = task
+        self.chambers = list(unpack(packed))
         self.budget = budget * TICKS
+        self.objective = explorer.objective(task.target)
+        places = coordinates_of(part.prover.order)
+        self.centre = np.ascontiguousarray(part.centres[task.target][places])
         self.origin = part.origins[task.target]
         # Chambers hold absolute points; the kernels work relative to the target's origin.
-        self.origin_in_order = self.origin[places].reshape(-1, 8)[::-1].reshape(-1)
-        pinned = np.frombuffer(prefix, dtype="<i4").astype(np.int32)
-        pinned = pinned - self.origin_in_order[: 8 * depth]
-        last = np.zeros(8, dtype=np.int32)
-        if skip:
-            base = self.origin_in_order[8 * depth : 8 * depth + 8]
-            last = np.frombuffer(after, dtype="<i4").astype(np.int32) - base
-        self.prove = _engine.Prove(
-            factor.view,
-            np.ascontiguousarray(part.centres[task.target][places]),
-            np.ascontiguousarray(pinned) if depth else np.zeros(8, dtype=np.int32),
-            depth,
-            last,
-            skip,
-            split,
-            explorer.objective(task.target),
-            self.origin,
-            factor.order,
-            task.cutoff,
-            part.slack,
-        )
+        self.shift = self.origin[places].reshape(-1, 8)[::-1].reshape(-1)
+        self.at = 0
+        self.spent = 0  # against the budget
+        self.ticks = 0
+        self.best = task.cutoff
+        self.point = b""
+        self.open: list[Chamber] = []
+        self.counts = [0, 0, 0, 0]
+        self.prove: _engine.Prove | None = None
 
     @property
     def work(self) -> int:
         """Units spent so far."""
-        return units_of(self.prove.ticks)
+        return units_of(self.ticks + (self.prove.ticks if self.prove is not None else 0))
 
     def step(self, units: int) -> bool:
-        """Enumerate; True when the chamber is exhausted or the budget used."""
-        # The budget is held against what is spent after the chamber's children were listed, so
-        # that every enumeration gets further than the one before it.
-        left = self.budget - self.prove.spent
-        if left > 0 and not self.prove.step(min(left, max(1, units) * TICKS)):
-            return self.prove.spent >= self.budget
+        """Enumerate; True when every chamber is exhausted or the budget used."""
+        end = self.work + units
+        while self.at < len(self.chambers):
+            if self.work >= end:
+                return False
+            if self.spent >= self.budget:
+                self.open.extend(self.chambers[self.at :])
+                self.at = len(self.chambers)
+                break
+            if self.prove is None:
+                self.prove = self._begin(self.chambers[self.at])
+            left = self.budget - self.spent - self._cost()
+            done = self.prove.step(min(left, max(1, units) * TICKS)) if left > 0 else False
+            if done or self.spent + self._cost() >= self.budget:
+                self._finish()
         return True
 
-    def result(self) -> bytes:
-        """Canonical bytes of the result; closes the enumeration."""
-        self.prove.close()
-        n = self.explorer.problem.n
-        found = np.empty(n, dtype=np.int32)
-        value = self.prove.best(found)
-        result = TaskResult(
-            units_of(self.prove.ticks),
-            float("inf") if value is None else value,
-            b"" if value is None else _little_endian(found),
-            tuple(self._chambers()),
-            tuple(int(count) for count in self.prove.stats()),
-        )
-        return result.to_bytes(self.prefix)
+    def _cost(self) -> int:
+        """What the current chamber takes from the budget."""
+        assert self.prove is not None
+        return self.prove.spent if self.at == 0 else self.prove.ticks
 
-    def _chambers(self) -> list[Chamber]:
-        n = self.explorer.problem.n
-        tiles = np.zeros(n, dtype=np.int32)
+    def _begin(self, chamber: Chamber) -> _engine.Prove:
+        factor = self.part.prover
+        prefix = chamber.prefix_bytes()
+        size = len(prefix) // 4
+        if size >= self.shift.size:
+            raise InternalError("a chamber with every tile pinned is no chamber")
+        pinned = np.zeros(max(8, size), dtype=np.int32)
+        pinned[:size] = np.frombuffer(prefix, dtype="<i4") - self.shift[:size]
+        last = np.zeros(8, dtype=np.int32)
+        if chamber.skip:
+            last[:] = np.frombuffer(chamber.after, dtype="<i4") - self.shift[size : size + 8]
+        return _engine.Prove(
+            factor.view,
+            self.centre,
+            pinned,
+            chamber.depth,
+            last,
+            chamber.skip,
+            self.split if chamber.depth < factor.tiles - 2 else 0,
+            self.objective,
+            self.origin,
+            factor.order,
+            self.best,
+            self.part.slack,
+        )
+
+    def _finish(self) -> None:
+        assert self.prove is not None
+        self.spent += self._cost()
+        self.ticks += self.prove.ticks
+        self.prove.close()
+        found = np.empty(self.shift.size, dtype=np.int32)
+        value = self.prove.best(found)
+        if value is not None:
+            self.best = value
+            self.point = _little_endian(found)
+        self.open.extend(self._remainders(self.prove, self.chambers[self.at].prefix))
+        self.counts = [a + b for a, b in zip(self.counts, self.prove.stats(), strict=True)]
+        self.prove = None
+        self.at += 1
+
+    def _remainders(self, prove: _engine.Prove, base: Prefix | None) -> list[Chamber]:
+        tiles = np.zeros(self.shift.size, dtype=np.int32)
         after = np.zeros(8, dtype=np.int32)
-        base = prefix_from(self.prefix[i : i + 32] for i in range(0, len(self.prefix), 32))
         path: list[Prefix] = []
         first = 0 if base is None else base.depth
         out = []
-        for i in range(self.prove.count):
-            depth, skip, bound, _ = self.prove.chamber(i, tiles, after)
-            absolute = _little_endian(tiles[: 8 * depth] + self.origin_in_order[: 8 * depth])
+        for i in range(prove.count):
+            depth, skip, bound, _ = prove.chamber(i, tiles, after)
+            absolute = _little_endian(tiles[: 8 * depth] + self.shift[: 8 * depth])
             for d in range(first, depth):
                 tile = absolute[32 * d : 32 * d + 32]
                 if d - first < len(path) and path[d - first].tile == tile:
@@ -226,12 +253,17 @@ class ProveRun:
                 del path[d - first :]
                 path.append(Prefix(path[-1] if path else base, tile))
             prefix = path[depth - first - 1] if depth > first else base
-            last = b""
-            if skip:
-                place = self.origin_in_order[8 * depth : 8 * depth + 8]
-                last = _little_endian(after + place)
+            last = _little_endian(after + self.shift[8 * depth : 8 * depth + 8]) if skip else b""
             out.append(Chamber(prefix, skip, last, bound))
         return out
+
+    def result(self) -> bytes:
+        """Canonical bytes of the result."""
+        objective = self.best if self.point else float("inf")
+        open_chambers = tuple(self.open)
+        counts = tuple(int(count) for count in self.counts)
+        work = units_of(self.ticks)
+        return TaskResult(work, objective, self.point, open_chambers, counts).to_bytes()
 
 
 def _little_endian(doubled: NDArray[np.int32]) -> bytes:
@@ -246,9 +278,9 @@ def _beam_fields(item: object) -> tuple[OrderName, int, int, float]:
             raise InternalError("malformed beam in a task")
 
 
-def _prove_fields(body: tuple[object, ...]) -> tuple[bytes, int, bytes, int, int]:
+def _prove_fields(body: tuple[object, ...]) -> tuple[tuple[object, ...], int, int]:
     match body:
-        case (bytes(prefix), int(skip), bytes(after), int(split), int(budget)):
-            return prefix, skip, after, split, budget
+        case (tuple(packed), int(split), int(budget)) if packed:
+            return packed, split, budget
         case _:
             raise InternalError("malformed enumeration in a task")

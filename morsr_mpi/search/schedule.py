@@ -95,23 +95,25 @@ def proof_share(n: int) -> float:
     return 0.5 if n <= 128 else 0.05
 
 
-#: Enumeration: budget of one task in units, children a split hands back.
-FIRST_PROOF_UNITS = 2_000
+#: Enumeration: budget of one task in units, children a split hands back, tasks of one batch.
+FIRST_PROOF_UNITS = 4_000
 MAX_PROOF_UNITS = 50_000
 SPLIT = 16
-#: Tasks of one batch of enumeration.
-MIN_PROOF_TASKS = 4
 MAX_PROOF_TASKS = 256
+#: Chambers of one enumeration task: many are small, and a task is to fill its budget.
+BUNDLE = 8
+#: No batch adds more than this share to the work of its target, so that budgets are met closely.
+BATCH_SHARE = 0.25
 
 
-def proof_budget(spent: int) -> int:
-    """Units of one enumeration task after `spent` units of enumeration."""
-    return min(MAX_PROOF_UNITS, max(FIRST_PROOF_UNITS, spent // 32))
+def proof_budget(work: int) -> int:
+    """Units of one enumeration task after `work` units for its target."""
+    return min(MAX_PROOF_UNITS, max(FIRST_PROOF_UNITS, work // 512))
 
 
-def proof_tasks(spent: int) -> int:
-    """Tasks of one batch of enumeration after `spent` units of it."""
-    return min(MAX_PROOF_TASKS, MIN_PROOF_TASKS + spent // 10_000)
+def proof_tasks(work: int) -> int:
+    """Tasks of one batch of enumeration after `work` units for its target."""
+    return min(MAX_PROOF_TASKS, max(1, int(BATCH_SHARE * work) // proof_budget(work)))
 
 
 #: Pulses: tasks of the first, of the widest, and units after which one is full.

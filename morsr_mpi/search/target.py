@@ -40,9 +40,9 @@ class TargetState:
     beam_work: int = 0
     proof_work: int = 0
     batches: int = 0
+    hungry: bool = False  # the last enumeration used most of its budget
     frontier: list[Chamber] = field(default_factory=list)
     flight: tuple[Task, ...] = ()
-    in_flight: tuple[Chamber, ...] = ()  # chambers of the tasks in flight
     best_bound: float = 0.0  # greatest proven bound so far, lattice units
     _digest: bytes = b""
 
@@ -87,8 +87,7 @@ class TargetState:
         if not bundles:
             self.rung += 1
             return ()
-        # A batch adds at most a quarter to the work so far, so that a budget is met closely.
-        room = 0.25 * self.work
+        room = schedule.BATCH_SHARE * self.work
         tasks: list[Task] = []
         while self.position < len(bundles):
             beams = bundles[self.position]
@@ -106,33 +105,35 @@ class TargetState:
 
     def _plan_proof(self) -> tuple[Task, ...]:
         self._prune()
-        count = min(schedule.proof_tasks(self.proof_work), len(self.frontier))
+        tasks = schedule.proof_tasks(self.work)
+        chosen_count = min(tasks * schedule.BUNDLE, len(self.frontier))
         if len(self.frontier) > FRONTIER_HIGH_WATER:
             # Depth first while the frontier is large: it opens one remainder per tile at most.
             self.frontier.sort(key=lambda c: (-c.depth, c.bound, c.key))
         else:
             self.frontier.sort(key=lambda c: (c.bound, c.key))
-        chosen = self.frontier[:count]
-        self.frontier = self.frontier[count:]
-        self.in_flight = tuple(chosen)
-        budget = schedule.proof_budget(self.proof_work)
-        # Too few chambers to feed a batch: hand back children instead of entering them.
-        splitting = self.proof_work > 0 and count < schedule.proof_tasks(self.proof_work)
-        tasks = []
-        for chamber in chosen:
-            split = schedule.SPLIT if splitting and chamber.depth < self.tiles - 2 else 0
-            body = (chamber.prefix_bytes(), chamber.skip, chamber.after, split, budget)
-            tasks.append(Task(PROVE, self.target, self.part, self.objective, body, float(budget)))
-        return tuple(tasks)
+        chosen = self.frontier[:chosen_count]
+        self.frontier = self.frontier[chosen_count:]
+        tasks = min(tasks, chosen_count)
+        budget = schedule.proof_budget(self.work)
+        # Too few chambers to feed a batch, and such as use up their budget: hand back children
+        # instead of entering them.
+        splitting = self.hungry and chosen_count < schedule.proof_tasks(self.work)
+        out = []
+        for i in range(tasks):
+            # Dealt out one by one, so that every task gets chambers of all bounds.
+            body = (pack(chosen[i::tasks]), schedule.SPLIT if splitting else 0, budget)
+            out.append(Task(PROVE, self.target, self.part, self.objective, body, float(budget)))
+        return tuple(out)
 
     def commit(self, results: Sequence[bytes]) -> None:
         """Take in the results of the batch in flight, in the order of its tasks."""
         if len(results) != len(self.flight):
             raise InternalError(f"{len(results)} results for {len(self.flight)} tasks in flight")
         opened: list[Chamber] = []
-        for i, (task, data) in enumerate(zip(self.flight, results, strict=True)):
-            base = self.in_flight[i].prefix if task.kind == PROVE else None
-            result = TaskResult.from_bytes(data, base)
+        before = self.proof_work
+        for task, data in zip(self.flight, results, strict=True):
+            result = TaskResult.from_bytes(data)
             if task.kind == PROVE:
                 self.proof_work += result.work
                 opened.extend(result.chambers)
@@ -140,9 +141,11 @@ class TargetState:
                 self.beam_work += result.work
             if result.point and (result.objective, result.point) < (self.objective, self.point):
                 self.objective, self.point = result.objective, result.point
+        if self.flight[0].kind == PROVE:
+            budget = sum(task.weight for task in self.flight)
+            self.hungry = self.proof_work - before > 0.5 * budget
         self.frontier.extend(opened)
         self.flight = ()
-        self.in_flight = ()
         self.batches += 1
         self._prune()
         least = min((c.bound for c in self.frontier), default=INFINITY)
@@ -167,11 +170,17 @@ class TargetState:
             (
                 (self.target, self.part, self.targets, self.tiles, self.limit_scale),
                 (self.objective, self.point),
-                (self.rung, self.position, self.beam_work, self.proof_work, self.batches),
+                (
+                    self.rung,
+                    self.position,
+                    self.beam_work,
+                    self.proof_work,
+                    self.batches,
+                    self.hungry,
+                ),
                 self.best_bound,
                 pack(ordered),
                 tuple(task.to_bytes() for task in self.flight),
-                pack(self.in_flight),
             )
         )
 
@@ -182,18 +191,17 @@ class TargetState:
             case (
                 (int(target), int(part), int(k), int(tiles), float(scale)),
                 (float(objective), bytes(point)),
-                (int(rung), int(position), int(beam), int(proof), int(batches)),
+                (int(rung), int(position), int(beam), int(proof), int(batches), bool(hungry)),
                 float(bound),
                 tuple(frontier),
                 tuple(tasks),
-                tuple(in_flight),
             ):
                 state = cls(target, part, k, tiles, scale, objective, point, rung, position)
                 state.beam_work, state.proof_work, state.batches = beam, proof, batches
+                state.hungry = hungry
                 state.best_bound = bound
                 state.frontier = list(unpack(frontier))
                 state.flight = tuple(Task.from_bytes(bytes(task)) for task in tasks)
-                state.in_flight = tuple(unpack(in_flight))
                 return state
             case _:
                 raise InternalError("malformed state of a target")

@@ -12,7 +12,7 @@ from morsr_mpi.base.canonical import CanonicalError, decode, encode
 from morsr_mpi.base.digest import digest_of
 from morsr_mpi.base.errors import InternalError
 from morsr_mpi.base.version import ALGORITHM_VERSION
-from morsr_mpi.search.chambers import Chamber, Prefix, pack, unpack
+from morsr_mpi.search.chambers import Chamber, pack, unpack
 
 #: Kinds of task (DESIGN section 2).
 COMPLETE = "complete"
@@ -26,7 +26,7 @@ class Task:
     body: the kind's parameters.
 
     COMPLETE: body = tuple of beams (order kind, seed, width, branch, gamma).
-    PROVE: body = (prefix bytes, skip, after, split, budget in work units).
+    PROVE: body = (packed chambers, split, budget in work units).
     weight: predicted work units, for whoever assigns tasks; not part of the identity.
     """
 
@@ -73,14 +73,12 @@ class TaskResult:
     chambers: tuple[Chamber, ...] = ()
     counts: tuple[int, ...] = ()
 
-    def to_bytes(self, base: bytes = b"") -> bytes:
-        """Canonical bytes; base: the task's prefix, which chambers are written against."""
-        return encode(
-            (self.work, self.objective, self.point, pack(self.chambers, base), self.counts)
-        )
+    def to_bytes(self) -> bytes:
+        """Canonical bytes; from_bytes is the inverse."""
+        return encode((self.work, self.objective, self.point, pack(self.chambers), self.counts))
 
     @classmethod
-    def from_bytes(cls, data: bytes, base: Prefix | None = None) -> TaskResult:
+    def from_bytes(cls, data: bytes) -> TaskResult:
         """Raise InternalError for anything to_bytes did not write."""
         try:
             fields = decode(data)
@@ -88,7 +86,7 @@ class TaskResult:
             raise InternalError(f"malformed result: {error}") from None
         match fields:
             case (int(work), float(objective), bytes(point), tuple(packed), tuple(counts)):
-                chambers = tuple(unpack(packed, base))
+                chambers = tuple(unpack(packed))
                 return cls(work, objective, point, chambers, counts)
             case _:
                 raise InternalError("malformed result: fields of the wrong type")

@@ -11,7 +11,7 @@ import pytest
 from instances import random_problem, run_task
 
 from morsr_mpi.base.errors import InternalError
-from morsr_mpi.search.chambers import Chamber, Prefix, pack, prefix_from, unpack
+from morsr_mpi.search.chambers import Chamber, Prefix, pack, unpack
 from morsr_mpi.search.explore import Explorer
 from morsr_mpi.search.factor import coordinates_of
 from morsr_mpi.search.prepare import Part, Prepared, prepare
@@ -20,7 +20,7 @@ from morsr_mpi.search.tasks import PROVE, Task, TaskResult
 
 
 def prove(explorer: Explorer, chamber: Chamber, cutoff: float, split: int, budget: int) -> Task:
-    body = (chamber.prefix_bytes(), chamber.skip, chamber.after, split, budget)
+    body = (pack([chamber]), split, budget)
     return Task(PROVE, 0, 0, cutoff, body)
 
 
@@ -71,7 +71,7 @@ def test_interrupted_enumerations_are_partitions(seed: int, split: int) -> None:
             break
         chamber = open_chambers.pop(0)
         task = prove(explorer, chamber, best, split if chamber.depth == 0 else 0, 1)
-        result = TaskResult.from_bytes(run_task(explorer, task), chamber.prefix)
+        result = TaskResult.from_bytes(run_task(explorer, task))
         seen_chambers += len(result.chambers)
         best = min(best, result.objective)
         for tiles, ranks, point in places:
@@ -110,19 +110,43 @@ def test_a_point_found_is_the_point_reported() -> None:
 
 def test_packed_chambers_come_back_with_shared_prefixes() -> None:
     tile = [bytes([i]) * 32 for i in range(5)]
-    base = prefix_from(tile[:1])
-    two = Prefix(base, tile[1])
+    one = Prefix(None, tile[0])
+    two = Prefix(one, tile[1])
     chambers = [
-        Chamber(base, 2, tile[3], 1.5),
+        Chamber(one, 2, tile[3], 1.5),
         Chamber(two, 0, b"", 2.5),
         Chamber(Prefix(two, tile[2]), 7, tile[4], 3.5),
         Chamber(None, 1, tile[0], 0.5),
     ]
-    again = list(unpack(pack(chambers, tile[0]), base))
+    again = list(unpack(pack(chambers)))
     assert [(c.prefix_bytes(), c.skip, c.after, c.bound) for c in again] == [
         (c.prefix_bytes(), c.skip, c.after, c.bound) for c in chambers
     ]
     assert [c.key for c in again] == [c.key for c in chambers]
+    assert again[2].prefix is not None
+    assert again[2].prefix.parent is again[1].prefix
+
+
+def test_a_bundle_of_chambers_is_explored_like_its_members() -> None:
+    """What one task leaves of several chambers covers exactly what it did not go through."""
+    prepared, tree, origin, limit, _ = setting(16, 3)
+    explorer = Explorer(prepared.problem, Prepared(prepared.problem, (prepared,)))
+    limit *= 1.7
+    points = tree.points(tree.root, limit)
+    root = Chamber(None, 0, b"", 0.0)
+    first = TaskResult.from_bytes(run_task(explorer, prove(explorer, root, limit, 12, 1)))
+    bundle = first.chambers
+    assert len(bundle) > 2
+    for budget in (1, 3, 10**6):
+        task = Task(PROVE, 0, 0, limit, (pack(bundle), 0, budget))
+        result = TaskResult.from_bytes(run_task(explorer, task))
+        for point in points:
+            tiles, ranks = tiles_of(tree, point, origin), ranks_of(tree, point, limit)
+            inside = sum(holds(c, tiles, ranks) for c in result.chambers)
+            assert inside <= 1
+            if inside == 0 and any(holds(c, tiles, ranks) for c in bundle):
+                assert point.partial >= min(limit, result.objective) * (1 - 1e-9)
+    assert result.chambers == ()
 
 
 @pytest.mark.parametrize(
