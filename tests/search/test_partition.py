@@ -46,13 +46,15 @@ def ranks_of(tree: Tree, node: Node, limit: float) -> list[int]:
     return ranks
 
 
-def setting(n: int, seed: int) -> tuple[Part, Tree, np.ndarray, float, list[Node]]:
+def setting(
+    n: int, seed: int, radius: float = 0.12
+) -> tuple[Part, Tree, np.ndarray, float, list[Node]]:
     problem = random_problem(n, 8.0, seed)
     prepared = prepare(problem).parts[0]
     order = prepared.vblast
     tree = Tree(problem.Q, order, prepared.centres[0], prepared.proof.eigenvalues)
     origin = prepared.origins[0][coordinates_of(order)].reshape(-1, 8)
-    limit = float(0.12 * n * np.exp(np.linalg.slogdet(problem.Q)[1] / n))
+    limit = float(radius * n * np.exp(np.linalg.slogdet(problem.Q)[1] / n))
     return prepared, tree, origin, limit, tree.points(tree.root, limit)
 
 
@@ -129,10 +131,8 @@ def test_packed_chambers_come_back_with_shared_prefixes() -> None:
 
 def test_a_bundle_of_chambers_is_explored_like_its_members() -> None:
     """What one task leaves of several chambers covers exactly what it did not go through."""
-    prepared, tree, origin, limit, _ = setting(16, 3)
+    prepared, tree, origin, limit, points = setting(24, 3, 0.085)
     explorer = Explorer(prepared.problem, Prepared(prepared.problem, (prepared,)))
-    limit *= 1.7
-    points = tree.points(tree.root, limit)
     root = Chamber(None, 0, b"", 0.0)
     first = TaskResult.from_bytes(run_task(explorer, prove(explorer, root, limit, 12, 1)))
     bundle = first.chambers
