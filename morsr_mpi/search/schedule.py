@@ -73,17 +73,16 @@ def rung(g: int, m: int, k: int) -> list[BeamSpec]:
     return beams
 
 
-def bundles(beams: list[BeamSpec], m: int) -> list[list[BeamSpec]]:
-    """Group beams into tasks of at least MIN_TASK_UNITS, in order."""
-    out: list[list[BeamSpec]] = []
-    load = 0.0
-    for beam in beams:
-        if not out or load >= MIN_TASK_UNITS:
-            out.append([])
-            load = 0.0
-        out[-1].append(beam)
-        load += beam.units(m)
-    return out
+def bundle(beams: list[BeamSpec], m: int, thrift: float) -> tuple[list[BeamSpec], float]:
+    """Take the first beams that make a task of MIN_TASK_UNITS, and its predicted units.
+
+    thrift: what beams lately cost in comparison to BeamSpec.units, which knows no pruning.
+    """
+    load, taken = 0.0, 0
+    while taken < len(beams) and (taken == 0 or load < MIN_TASK_UNITS):
+        load += thrift * beams[taken].units(m)
+        taken += 1
+    return beams[:taken], load
 
 
 def proof_share(n: int) -> float:
@@ -101,7 +100,8 @@ MAX_PROOF_UNITS = 50_000
 SPLIT = 16
 MAX_PROOF_TASKS = 256
 #: Chambers of one enumeration task: many are small, and a task is to fill its budget.
-BUNDLE = 8
+MIN_BUNDLE = 4
+MAX_BUNDLE = 256
 #: No batch adds more than this share to the work of its target, so that budgets are met closely.
 BATCH_SHARE = 0.25
 

@@ -36,11 +36,13 @@ class TargetState:
     objective: float = INFINITY
     point: bytes = b""
     rung: int = 0
-    position: int = 0  # next bundle of the rung
+    position: int = 0  # next beam of the rung
+    thrift: float = 1.0  # work of the last beams over what was predicted without pruning
     beam_work: int = 0
     proof_work: int = 0
     batches: int = 0
     hungry: bool = False  # the last enumeration used most of its budget
+    bundle: int = schedule.MIN_BUNDLE  # chambers of one enumeration task
     frontier: list[Chamber] = field(default_factory=list)
     flight: tuple[Task, ...] = ()
     best_bound: float = 0.0  # greatest proven bound so far, lattice units
@@ -83,22 +85,18 @@ class TargetState:
 
     def _plan_beams(self) -> tuple[Task, ...]:
         m = self.tiles
-        bundles = schedule.bundles(schedule.rung(self.rung, m, self.targets), m)
-        if not bundles:
-            self.rung += 1
-            return ()
+        beams = schedule.rung(self.rung, m, self.targets)
         room = schedule.BATCH_SHARE * self.work
         tasks: list[Task] = []
-        while self.position < len(bundles):
-            beams = bundles[self.position]
-            weight = sum(beam.units(m) for beam in beams)
+        while self.position < len(beams):
+            group, weight = schedule.bundle(beams[self.position :], m, self.thrift)
             room -= weight
             if tasks and room < 0.0:
                 break
-            body = tuple(beam.fields() for beam in beams)
+            body = tuple(beam.fields() for beam in group)
             tasks.append(Task(COMPLETE, self.target, self.part, self.objective, body, weight))
-            self.position += 1
-        if self.position == len(bundles):
+            self.position += len(group)
+        if self.position == len(beams):
             self.rung += 1
             self.position = 0
         return tuple(tasks)
@@ -106,7 +104,7 @@ class TargetState:
     def _plan_proof(self) -> tuple[Task, ...]:
         self._prune()
         tasks = schedule.proof_tasks(self.work)
-        chosen_count = min(tasks * schedule.BUNDLE, len(self.frontier))
+        chosen_count = min(tasks * self.bundle, len(self.frontier))
         if len(self.frontier) > FRONTIER_HIGH_WATER:
             # Depth first while the frontier is large: it opens one remainder per tile at most.
             self.frontier.sort(key=lambda c: (-c.depth, c.bound, c.key))
@@ -131,7 +129,7 @@ class TargetState:
         if len(results) != len(self.flight):
             raise InternalError(f"{len(results)} results for {len(self.flight)} tasks in flight")
         opened: list[Chamber] = []
-        before = self.proof_work
+        before, beams_before = self.proof_work, self.beam_work
         for task, data in zip(self.flight, results, strict=True):
             result = TaskResult.from_bytes(data)
             if task.kind == PROVE:
@@ -141,9 +139,18 @@ class TargetState:
                 self.beam_work += result.work
             if result.point and (result.objective, result.point) < (self.objective, self.point):
                 self.objective, self.point = result.objective, result.point
-        if self.flight[0].kind == PROVE:
-            budget = sum(task.weight for task in self.flight)
-            self.hungry = self.proof_work - before > 0.5 * budget
+        budget = sum(task.weight for task in self.flight)
+        if self.flight[0].kind == COMPLETE:
+            measured = self.thrift * (self.beam_work - beams_before) / budget
+            self.thrift = min(2.0, max(1.0 / 256.0, measured))
+        else:
+            used = self.proof_work - before
+            self.hungry = used > 0.5 * budget
+            # Many chambers turn out small: bundles grow until tasks fill their budget.
+            if used < 0.5 * budget:
+                self.bundle = min(schedule.MAX_BUNDLE, 2 * self.bundle)
+            elif used > 0.9 * budget:
+                self.bundle = max(schedule.MIN_BUNDLE, self.bundle // 2)
         self.frontier.extend(opened)
         self.flight = ()
         self.batches += 1
@@ -170,15 +177,9 @@ class TargetState:
             (
                 (self.target, self.part, self.targets, self.tiles, self.limit_scale),
                 (self.objective, self.point),
-                (
-                    self.rung,
-                    self.position,
-                    self.beam_work,
-                    self.proof_work,
-                    self.batches,
-                    self.hungry,
-                ),
-                self.best_bound,
+                (self.rung, self.position, self.beam_work, self.proof_work),
+                (self.batches, self.hungry, self.bundle),
+                (self.best_bound, self.thrift),
                 pack(ordered),
                 tuple(task.to_bytes() for task in self.flight),
             )
@@ -191,15 +192,16 @@ class TargetState:
             case (
                 (int(target), int(part), int(k), int(tiles), float(scale)),
                 (float(objective), bytes(point)),
-                (int(rung), int(position), int(beam), int(proof), int(batches), bool(hungry)),
-                float(bound),
+                (int(rung), int(position), int(beam), int(proof)),
+                (int(batches), bool(hungry), int(bundle)),
+                (float(bound), float(thrift)),
                 tuple(frontier),
                 tuple(tasks),
             ):
                 state = cls(target, part, k, tiles, scale, objective, point, rung, position)
                 state.beam_work, state.proof_work, state.batches = beam, proof, batches
-                state.hungry = hungry
-                state.best_bound = bound
+                state.hungry, state.bundle = hungry, bundle
+                state.best_bound, state.thrift = bound, thrift
                 state.frontier = list(unpack(frontier))
                 state.flight = tuple(Task.from_bytes(bytes(task)) for task in tasks)
                 return state
