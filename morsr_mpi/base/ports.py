@@ -48,6 +48,10 @@ class Transport(Protocol):
         At most `config.MAX_FRAMES_PER_POLL` of them; the rest come with the next call.
         """
 
+    @property
+    def under_way(self) -> bool:
+        """Whether frames to or from this rank are under way: a bad time to sleep long."""
+
     def leave(self) -> bool:
         """Say that this rank needs nothing more; True once every rank has said so.
 

@@ -70,8 +70,8 @@ def verify_chain(data: Iterable[bytes]) -> VerifiedChain:
 
     Checked: each record's form and kind, index, link to the one before, the genesis first and
     only there, pulses without gap, a pulse committed again in a later epoch with the same
-    outcome, nothing after a seal. Raises TamperError naming the first record that is wrong.
-    Signatures and files are not looked at.
+    outcome, nothing after a seal but an epoch that goes on with more work. Raises TamperError
+    naming the first record that is wrong. Signatures and files are not looked at.
     """
     records: list[Record] = []
     bodies: list[Body] = []
@@ -112,7 +112,7 @@ class _Rules:
 
     def check(self, position: int, body: Body) -> None:
         """Raise TamperError for a record that may not stand here."""
-        if self.sealed:
+        if self.sealed and not isinstance(body, Epoch):
             raise TamperError(f"journal record {position} stands after the seal")
         if isinstance(body, Genesis) != (position == 0):
             raise TamperError(f"journal record {position}: the genesis is the first record only")
@@ -134,6 +134,7 @@ class _Rules:
                 self.sealed = True
 
     def _check_epoch(self, position: int, body: Epoch) -> None:
+        self.sealed = False  # a finished run that goes on with more work is sealed again
         if body.committed > self._next_pulse:
             raise TamperError(
                 f"journal record {position} starts an epoch at pulse {body.committed}, but "

@@ -19,6 +19,7 @@ GAMMAS = (2.0, 3.0, 1.5)
 FIRST_WIDTH = 16
 #: Random orders of one rung.
 DIVERSITY = 4
+MAX_DIVERSITY = 256
 #: A task is worth sending from about this many units; smaller beams share one.
 MIN_TASK_UNITS = 2_000.0
 TICKS_PER_UNIT = 64.0
@@ -60,11 +61,12 @@ def rung(g: int, m: int, k: int) -> list[BeamSpec]:
         plain = [BeamSpec(order, 1, 1, 1.0) for order in (VBLAST, DIAGONAL, NATURAL)]
         return plain + [BeamSpec(o, FIRST_WIDTH, BRANCH, GAMMAS[0]) for o in (VBLAST, DIAGONAL)]
     widest = max(FIRST_WIDTH, MAX_BEAM_ENTRIES // (8 * m))
-    width = min(FIRST_WIDTH << g, widest)
+    width = min(FIRST_WIDTH << min(g, 24), widest)
     gamma = GAMMAS[g % len(GAMMAS)]
     beams = [BeamSpec(o, width, BRANCH, gamma) for o in (VBLAST, DIAGONAL)]
     # Once a beam cannot widen any more, the doubling goes into more random orders.
-    count = DIVERSITY << max(0, g - (widest // FIRST_WIDTH).bit_length() + 1)
+    further = max(0, g - (widest // FIRST_WIDTH).bit_length() + 1)
+    count = min(MAX_DIVERSITY, DIVERSITY << min(further, 16))
     for i in range(count):
         order = OrderName("random", (g << 32) + i)
         spread = BeamSpec(order, max(FIRST_WIDTH, width // 4), BRANCH, gamma)

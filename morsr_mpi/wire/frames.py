@@ -1,9 +1,9 @@
 """Frames: the signed envelope of everything that travels (the paper's CQEMessage).
 
 A frame is the canonical bytes of (version, type, sender, sequence number, payload,
-signature). The signature is over a domain tag, the run's id and all other fields, so a frame
-is worth the same whatever path it came by, and nothing in another run. Content decides what
-a frame does, never the place it arrived from.
+signature). The signature is over a domain tag, the run's id, the other fields and the
+payload's digest, so a frame is worth the same whatever path it came by, and nothing in
+another run. Content decides what a frame does, never the place it arrived from.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from morsr_mpi.base.canonical import CanonicalError, decode, encode
 from morsr_mpi.base.config import MAX_FRAME_BYTES, MAX_RANKS
+from morsr_mpi.base.digest import sha256
 from morsr_mpi.base.errors import InternalError, ProtocolError
 from morsr_mpi.base.ports import Signer
 from morsr_mpi.wire.kinds import MessageType
@@ -87,5 +88,9 @@ def check_signature(frame: Frame, key: bytes, run: bytes, signer: Signer) -> Non
 
 
 def _signed(kind: int, sender: int, sequence: int, payload: bytes, run: bytes) -> bytes:
-    """The bytes under a signature."""
-    return encode((_DOMAIN, run, FRAME_VERSION, kind, sender, sequence, payload))
+    """The bytes under a signature; the payload's digest stands for it.
+
+    So a signature can be shown to a third party without the payload, and a large payload is
+    hashed once, by the faster hash.
+    """
+    return encode((_DOMAIN, run, FRAME_VERSION, kind, sender, sequence, sha256(payload)))
