@@ -90,6 +90,11 @@ TICK_SECONDS: Final = 0.25
 #: An idle rank yields the processor without sleeping this long: a short pulse ends sooner
 #: than the shortest sleep, about 0.1 ms.
 IDLE_SPIN_SECONDS: Final = 0.0005
+#: While frames are under way an idle rank yields this long before it sleeps, and a busy one
+#: looks after them this long between two slices: large frames move in pieces, and only while
+#: both ends look.
+TRANSFER_SPIN_SECONDS: Final = 0.010
+TRANSFER_SLICE_SECONDS: Final = 0.0005
 #: How often a loop asks whether it should stop, and reports progress.
 STOP_POLL_SECONDS: Final = 0.05
 PROGRESS_SECONDS: Final = 0.1

@@ -1,0 +1,1 @@
+"""Carries out effects: runs, run directories, launching; the only place that picks adapters."""

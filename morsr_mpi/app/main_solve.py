@@ -1,0 +1,71 @@
+"""What `morsr solve` does on each rank: run, print, and say with which code to end."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+from morsr_mpi.app.environment import launch_info
+from morsr_mpi.app.settings import Settings
+from morsr_mpi.app.signals import Requests
+from morsr_mpi.base.errors import EXIT_OK, EXIT_STOPPED
+
+
+def solve_command(path: Path, settings: Settings, *, as_json: bool, debug: bool) -> int:
+    """Solve the problem of a file; return the exit code. Only one rank prints."""
+    info = launch_info()
+    # The handlers first: loading NumPy and MPI takes long enough for a signal to come.
+    with Requests(interrupts=not info.launched) as requests:
+        from morsr_mpi.adapters.hdf5_problem import load_problem
+        from morsr_mpi.app.agree import CommonError
+        from morsr_mpi.app.solve import Outcome, run_solve
+
+        try:
+            outcome: Outcome = run_solve(
+                lambda: load_problem(path), settings, requests=requests, info=info
+            )
+        except CommonError as exc:
+            if info.rank == exc.rank:
+                if debug and exc.__cause__ is not None:
+                    traceback.print_exception(exc.__cause__)
+                print(f"morsr: error: {exc.message}", file=sys.stderr, flush=True)
+            return exc.exit_code
+        if outcome.rank == 0:
+            if as_json:
+                print(strict_json(outcome.result.to_json()), flush=True)
+            else:
+                _show(outcome)
+    return EXIT_STOPPED if outcome.stopped else EXIT_OK
+
+
+def strict_json(found: dict[str, Any]) -> str:
+    """Return JSON that every parser reads: what is not finite becomes null.
+
+    A run stopped before its first pulse has no objective yet.
+    """
+
+    def finite(value: Any) -> Any:
+        if isinstance(value, float) and not math.isfinite(value):
+            return None
+        return [finite(item) for item in value] if isinstance(value, list) else value
+
+    return json.dumps({name: finite(value) for name, value in found.items()}, allow_nan=False)
+
+
+def _show(outcome: object) -> None:
+    """Print objective, bound, certificate and work of each target."""
+    from morsr_mpi.app.inspect import Findings, describe_solution, show
+    from morsr_mpi.app.solve import Outcome
+
+    assert isinstance(outcome, Outcome)
+    result = outcome.result
+    found = Findings()
+    describe_solution(found, result.solution, result.tolerance)
+    found.add("time", f"{result.wall_seconds:.2f} s on {result.ranks} rank(s)")
+    if result.run_dir is not None:
+        found.add("result", str(Path(result.run_dir) / "result.h5"))
+    print("\n".join(show(found)), flush=True)

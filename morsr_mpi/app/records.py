@@ -1,0 +1,111 @@
+"""What rank 0 writes while a run goes on, and at its end."""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from morsr_mpi.adapters.hdf5_checkpoint import store_checkpoint
+from morsr_mpi.adapters.hdf5_result import save_result
+from morsr_mpi.app.keeper import Interval, Writer
+from morsr_mpi.app.rundir import RunDirectory
+from morsr_mpi.base.ports import Clock
+from morsr_mpi.base.version import __version__
+from morsr_mpi.objectives.solution import SolveResult
+from morsr_mpi.search.state import Search
+from morsr_mpi.storage.checkpoint import Checkpoint
+
+#: The incumbent in result.h5 is at most this old; longer where writing it takes long.
+RESULT_SECONDS = 1.0
+#: Writing may take this part of the time at most.
+WRITE_SHARE = 0.02
+
+
+class Records:
+    """Result and checkpoints of one run directory.
+
+    describe: returns the result as it would be with the search's solution; warn: gets one
+    line when something could not be written.
+    """
+
+    def __init__(
+        self,
+        run: RunDirectory,
+        clock: Clock,
+        checkpoint_every: float,
+        describe: Callable[[Search], SolveResult],
+        warn: Callable[[str], None],
+    ) -> None:
+        self._run = run
+        self._clock = clock
+        self._describe = describe
+        self._writer = Writer(warn)
+        now = clock.now()
+        self._checkpoints = Interval(checkpoint_every, now)
+        self._results = Interval(RESULT_SECONDS, now)
+        self._last_objective = b""
+
+    def committed(self, search: Search, wanted: bool) -> None:
+        """After a commit: have written what is due. wanted: a checkpoint was asked for."""
+        now = self._clock.now()
+        if wanted or self._checkpoints.due(now):
+            self._checkpoints.done(now)
+            checkpoint = checkpoint_of(search)
+            self._writer.submit(
+                "checkpoint", lambda: self._timed(self._checkpoints, self._store, checkpoint)
+            )
+        if self._results.due(now):
+            self._results.done(now)
+            result = self._describe(search)
+            objective = result.objective.tobytes() + result.certified.tobytes()
+            if objective != self._last_objective:
+                self._last_objective = objective
+                self._writer.submit(
+                    "result.h5", lambda: self._timed(self._results, self._save, result)
+                )
+
+    def finish(self, search: Search, result: SolveResult, state: str) -> tuple[int, bytes]:
+        """Write the last checkpoint and the result; return its length and SHA-256.
+
+        state: how the run ended, for people. Raises InputError when one cannot be written.
+        """
+        self._writer.close()
+        self._store(checkpoint_of(search))
+        save_result(self._run.result, result, story(state))
+        data = self._run.result.read_bytes()
+        return len(data), hashlib.sha256(data).digest()
+
+    def abandon(self) -> None:
+        """Write what waits, after an error."""
+        self._writer.close()
+
+    def _timed(self, interval: Interval, write: Callable[[Any], None], value: Any) -> None:
+        """Write, and write seldom enough that it takes little of the time."""
+        start = self._clock.now()
+        write(value)
+        cost = self._clock.now() - start
+        interval.seconds = max(interval.seconds, cost / WRITE_SHARE)
+
+    def _store(self, checkpoint: Checkpoint) -> None:
+        store_checkpoint(self._run.checkpoints, checkpoint)
+
+    def _save(self, result: SolveResult) -> None:
+        save_result(self._run.result, result, story("running"))
+
+
+def checkpoint_of(search: Search) -> Checkpoint:
+    """Return a checkpoint of the state as it is now."""
+    return Checkpoint(
+        problem_digest=search.problem.digest,
+        options_digest=search.options.digest(),
+        pulse=search.committed,
+        state=search.snapshot(),
+        solution=search.solution(),
+    )
+
+
+def story(state: str) -> dict[str, Any]:
+    """Return the entries of /run that no field of the result has."""
+    return {"state": state, "software": __version__, "host": socket.gethostname()}

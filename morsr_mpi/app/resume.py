@@ -1,0 +1,99 @@
+"""Where a run starts: from nothing, or from the newest sound checkpoint of its directory."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from morsr_mpi.adapters.hdf5_checkpoint import load_checkpoint, newest_checkpoint
+from morsr_mpi.adapters.journal_file import read_records, recover
+from morsr_mpi.app.agree import Together
+from morsr_mpi.app.rundir import RunDirectory
+from morsr_mpi.base.errors import InputError, TamperError, UsageError
+from morsr_mpi.objectives.problem import QuadraticProblem
+from morsr_mpi.provenance.bodies import Epoch
+from morsr_mpi.provenance.chain import ChainPoint, verify_chain
+from morsr_mpi.search.options import SearchOptions
+from morsr_mpi.search.prepare import Prepared
+from morsr_mpi.search.state import Search
+
+
+@dataclass
+class Start:
+    """Where rank 0 says the run starts.
+
+    checkpoint: file to restore from, None for a new run. journal: where the journal stands.
+    restarts: how often the run was resumed, this time included. notes: what happened, one
+    line each, for people and for the result's list of failures.
+    """
+
+    checkpoint: Path | None = None
+    journal: ChainPoint = field(default_factory=ChainPoint)
+    restarts: int = 0
+    notes: list[str] = field(default_factory=list)
+
+
+def find_start(run: RunDirectory, problem: QuadraticProblem, options: SearchOptions) -> Start:
+    """Return the start of a resumed run, on rank 0.
+
+    Raises UsageError without a checkpoint, InputError when none is sound or it belongs to
+    another problem or other options, TamperError for a journal that is not sound.
+    """
+    start = Start()
+    newest = newest_checkpoint(run.checkpoints, start.notes)
+    if newest is None:
+        raise UsageError(
+            f"nothing to resume: {run.checkpoints} holds no checkpoint; start a new run directory"
+        )
+    start.checkpoint, checkpoint = newest
+    checkpoint.require(problem.digest, options.digest())
+    if not run.journal.exists():
+        raise TamperError(f"{run.journal} is missing, so this run cannot go on")
+    torn = recover(run.journal)
+    if torn:
+        start.notes.append(f"journal: {torn} bytes that the last job left unfinished were cut off")
+    chain = verify_chain(read_records(run.journal))
+    recorded = len(chain.pulses())
+    if recorded < checkpoint.pulse:
+        raise TamperError(
+            f"the checkpoint stands after {checkpoint.pulse} pulses, the journal records "
+            f"{recorded}: one of them is not of this run"
+        )
+    start.journal = chain.point
+    set_aside(run, start)
+    start.restarts = 1 + sum(isinstance(body, Epoch) for body in chain.bodies)
+    return start
+
+
+def set_aside(run: RunDirectory, start: Start) -> None:
+    """Rename checkpoints newer than the one we start from: they are damaged.
+
+    Under their names they would count as the previous one to fall back to.
+    """
+    assert start.checkpoint is not None
+    for path in sorted(run.checkpoints.glob("checkpoint-*.h5")):
+        if path.name > start.checkpoint.name:
+            with contextlib.suppress(OSError):
+                path.rename(path.with_name(f"damaged-{path.name}"))
+                start.notes.append(f"kept the damaged checkpoint as damaged-{path.name}")
+
+
+def share_checkpoint(together: Together, start: Start | None) -> Path | None:
+    """Tell all ranks which file to restore from; start: on rank 0."""
+    chosen = start.checkpoint if start is not None else None
+    name = str(chosen.absolute()).encode() if chosen is not None else b""
+    name = together.exchange(name)[0]
+    return Path(name.decode()) if name else None
+
+
+def restore(
+    path: Path, problem: QuadraticProblem, prepared: Prepared, options: SearchOptions
+) -> Search:
+    """Return the state of a checkpoint, on every rank. Raises InputError."""
+    checkpoint = load_checkpoint(path)
+    checkpoint.require(problem.digest, options.digest())
+    search = Search.restore(problem, prepared, options, checkpoint.state)
+    if search.committed != checkpoint.pulse:
+        raise InputError(f"{path} names pulse {checkpoint.pulse}, its state {search.committed}")
+    return search

@@ -1,0 +1,99 @@
+"""The run directory (DESIGN section 7): made once, never overwritten, a log for people.
+
+Rank 0 makes it. `log.txt` is opened for appending, one write per line, so that the
+ranks of one run and the runs of one resumed job share it.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+from pathlib import Path
+
+from morsr_mpi.base.errors import UsageError
+
+#: Parts that every run directory has.
+PARTS = ("checkpoints", "ledger", "keys")
+
+
+class RunDirectory:
+    """Paths of a run directory and its log; it does not have to exist yet."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self.result = self.path / "result.h5"
+        self.checkpoints = self.path / "checkpoints"
+        self.ledger = self.path / "ledger"
+        self.journal = self.ledger / "journal.morsr"
+        self.keys = self.path / "keys"
+        self.log_file = self.path / "log.txt"
+        self.stop_file = self.path / "STOP"
+
+    @classmethod
+    def create(cls, path: str | os.PathLike[str]) -> RunDirectory:
+        """Make a new run directory; an empty directory that exists is taken over.
+
+        Raises UsageError when something is there already or it cannot be made.
+        """
+        run = cls(path)
+        try:
+            if run.path.is_dir():
+                if any(run.path.iterdir()):
+                    raise UsageError(
+                        f"run directory {run.path} exists; go on with it by --resume, or choose "
+                        "another --run-dir"
+                    )
+            elif run.path.exists():
+                raise UsageError(f"--run-dir {run.path} is a file; choose another name")
+            for part in PARTS:
+                (run.path / part).mkdir(parents=True, exist_ok=True)
+            run.log("run directory made")
+        except OSError as exc:
+            raise UsageError(
+                f"run directory {run.path} cannot be made ({exc.strerror or exc}); choose a "
+                "--run-dir that you may write to"
+            ) from None
+        return run
+
+    @classmethod
+    def reopen(cls, path: str | os.PathLike[str]) -> RunDirectory:
+        """Return the run directory to resume; raises UsageError when there is none."""
+        run = cls(path)
+        if not run.path.is_dir():
+            raise UsageError(f"nothing to resume: there is no run directory {run.path}")
+        if not run.checkpoints.is_dir() or not run.ledger.is_dir():
+            raise UsageError(
+                f"nothing to resume: {run.path} is no run directory; start a new one without "
+                "--resume"
+            )
+        return run
+
+    def take_over(self) -> None:
+        """Begin to go on with the run: a STOP file left there is removed. Raises UsageError."""
+        try:
+            self.keys.mkdir(exist_ok=True)
+            if self.stop_file.exists():
+                self.stop_file.unlink()
+                self.log("removed the file STOP of the run that stopped")
+            self.log("resumed")
+        except OSError as exc:
+            raise UsageError(
+                f"run directory {self.path} cannot be written ({exc.strerror or exc})"
+            ) from None
+
+    def log(self, text: str) -> None:
+        """Append a line (or a traceback) to log.txt with date and time, UTC."""
+        stamp = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M:%S")
+        descriptor = os.open(self.log_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            os.write(descriptor, f"{stamp} {text.rstrip()}\n".encode())
+        finally:
+            os.close(descriptor)
+
+    def try_log(self, text: str) -> bool:
+        """Like `log`, for places where a full disk must not end the run; False when it failed."""
+        try:
+            self.log(text)
+        except OSError:
+            return False
+        return True

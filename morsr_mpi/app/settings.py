@@ -1,0 +1,57 @@
+"""Options of a run, as `morsr solve` and the Python interface give them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from morsr_mpi.base.errors import UsageError
+from morsr_mpi.search.options import DEFAULT_WORK, SearchOptions
+
+#: More ranks in one process help nobody; it is for trying things out.
+MAX_RANKS_IN_PROCESS = 64
+
+
+@dataclass(frozen=True)
+class Settings:
+    """work: units per target, None until certified. ranks: nodes in this one process.
+
+    run_dir: None keeps everything in memory. Times in hours and seconds. Raises UsageError
+    for values that make no sense.
+    """
+
+    work: int | None = DEFAULT_WORK
+    pulse_tasks: int | None = None
+    run_dir: Path | None = None
+    max_hours: float | None = None
+    coordinator: str = "working"
+    security: str = "sign"
+    checkpoint_every: float = 30.0
+    resume: bool = False
+    ranks: int = 1
+
+    def __post_init__(self) -> None:
+        for name, value, allowed in (
+            ("coordinator", self.coordinator, ("working", "dedicated")),
+            ("security", self.security, ("off", "sign")),
+        ):
+            if value not in allowed:
+                raise UsageError(f"{name} is {' or '.join(allowed)}, not {value!r}")
+        for name, seconds in (
+            ("max_hours", self.max_hours),
+            ("checkpoint_every", self.checkpoint_every),
+        ):
+            if seconds is not None and not 0.0 < seconds < float("inf"):
+                raise UsageError(f"{name} must be positive and finite, not {seconds!r}")
+        if not 1 <= self.ranks <= MAX_RANKS_IN_PROCESS:
+            raise UsageError(
+                f"ranks in one process: 1 to {MAX_RANKS_IN_PROCESS}, not {self.ranks}; for more "
+                "use mpirun or `morsr launch`"
+            )
+        if self.resume and self.run_dir is None:
+            raise UsageError("resume needs the run_dir of the run to go on with")
+        self.search_options()
+
+    def search_options(self) -> SearchOptions:
+        """Return the options that decide what is explored."""
+        return SearchOptions(work=self.work, pulse_tasks=self.pulse_tasks)

@@ -1,0 +1,104 @@
+"""The ranks this process belongs to: alone, or one of an MPI job.
+
+mpi4py is imported, and MPI initialised, only when a launcher started this process.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from morsr_mpi.adapters.clock import SystemClock
+from morsr_mpi.adapters.memory import MemoryNetwork
+from morsr_mpi.app.environment import LaunchInfo
+from morsr_mpi.base.errors import UsageError
+from morsr_mpi.base.ports import Clock, Transport
+
+OPEN_MPI = "Open MPI"
+
+
+class World(Protocol):
+    """What `solve` needs of the ranks."""
+
+    @property
+    def rank(self) -> int: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def clock(self) -> Clock: ...
+
+    def transport(self) -> Transport:
+        """Return a new transport over all ranks; all ranks must call."""
+
+    def fail(self, error: BaseException) -> int:
+        """Report an error that only this rank has, and end all ranks; return the exit code."""
+
+
+class PlainWorld:
+    """One process without MPI."""
+
+    rank = 0
+    size = 1
+
+    def __init__(self) -> None:
+        self.clock = SystemClock()
+
+    def transport(self) -> Transport:
+        """Return a transport of one rank."""
+        return MemoryNetwork(1).transport(0)
+
+    def fail(self, error: BaseException) -> int:
+        """Nobody else is to be told."""
+        raise error
+
+
+class MpiWorld:
+    """All ranks of MPI's world."""
+
+    def __init__(self) -> None:
+        from morsr_mpi.adapters import mpi
+
+        self._mpi = mpi
+        self.rank = mpi.world_rank()
+        self.size = mpi.world_size()
+        self.clock = SystemClock()
+
+    def transport(self) -> Transport:
+        """Return a transport over a communicator of its own."""
+        return self._mpi.MpiTransport()
+
+    def fail(self, error: BaseException) -> int:
+        """Print one line and abort all ranks; those that have the same error let rank 0 speak."""
+        if self.rank != 0:
+            self.clock.sleep(0.5)
+        return self._mpi.end_process(error, self.rank)
+
+
+def open_world(info: LaunchInfo) -> World:
+    """Return the world of this process.
+
+    Raises UsageError when MPI cannot be loaded, or is another one than the launcher's.
+    """
+    if not info.launched:
+        return PlainWorld()
+    try:
+        from morsr_mpi.adapters.mpi_start import initialise, load_library
+
+        library = load_library()
+    except (ImportError, RuntimeError) as exc:
+        text = " ".join(str(exc).split())
+        raise UsageError(
+            f"started by {info.launcher} but mpi4py cannot load an MPI library ({text}); "
+            "`morsr doctor` says what is there"
+        ) from exc
+    if OPEN_MPI in info.launcher and not any(name in library for name in (OPEN_MPI, "Spectrum")):
+        raise UsageError(
+            f"{info.launcher} started {info.size} ranks, but mpi4py uses {library}: start with "
+            "the mpirun of that MPI, or install mpi4py for the other"
+        )
+    initialise()
+    from morsr_mpi.adapters import mpi
+
+    mismatch = mpi.world_size_mismatch({info.variable: str(info.size)})
+    if mismatch is not None:
+        raise mismatch
+    return MpiWorld()

@@ -1,0 +1,31 @@
+"""`morsr inspect`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from morsr_mpi.base.errors import EXIT_OK, EXIT_TAMPERED
+
+
+@click.command("inspect")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--check", is_flag=True, help="Verify digests, checksums and the journal's chain.")
+def command(path: Path, check: bool) -> int:
+    """Explain a problem, result or checkpoint FILE, or a run DIRectory.
+
+    Exit code 65 for a file that is damaged or none of morsr, 66 when anything in a run
+    directory is wrong.
+    """
+    from morsr_mpi.app.inspect import inspect_file, show
+    from morsr_mpi.app.inspect_run import inspect_run
+
+    found = inspect_run(path, check=check) if path.is_dir() else inspect_file(path, check=check)
+    for line in show(found):
+        click.echo(line)
+    for text in found.wrong:
+        click.echo(f"morsr: error: {text}", err=True)
+    if check and not found.wrong:
+        click.echo("everything that was checked agrees")
+    return EXIT_TAMPERED if found.wrong else EXIT_OK

@@ -1,0 +1,95 @@
+"""`morsr solve`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from morsr_mpi.cli.options import positive, work_units
+
+
+@click.command("solve")
+@click.argument("problem", type=click.Path(path_type=Path))
+@click.option(
+    "--run-dir",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="New directory for result, checkpoints, journal and log.",
+)
+@click.option(
+    "--work",
+    type=work_units,
+    metavar="UNITS|inf",
+    default="10_000_000",
+    show_default=True,
+    help="Work units per target (about a microsecond of one core each); inf: until certified.",
+)
+@click.option(
+    "--max-hours", type=positive, metavar="H", help="Stop gracefully after H hours (exit 75)."
+)
+@click.option(
+    "--pulse-tasks",
+    type=click.IntRange(1),
+    metavar="W",
+    help="Tasks of every pulse, instead of a width that grows with the work done.",
+)
+@click.option(
+    "--coordinator",
+    type=click.Choice(["working", "dedicated"]),
+    default="working",
+    show_default=True,
+    help="Whether rank 0 explores too.",
+)
+@click.option(
+    "--security",
+    type=click.Choice(["off", "sign"]),
+    default="sign",
+    show_default=True,
+    help="Sign messages and journal with keys of this run, or nothing.",
+)
+@click.option(
+    "--checkpoint-every",
+    type=positive,
+    metavar="S",
+    default="30",
+    show_default=True,
+    help="Seconds between checkpoints.",
+)
+@click.option("--resume", is_flag=True, help="Go on with the run in --run-dir; --work may differ.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
+@click.pass_context
+def command(
+    context: click.Context,
+    problem: Path,
+    run_dir: Path,
+    work: int | None,
+    max_hours: float | None,
+    pulse_tasks: int | None,
+    coordinator: str,
+    security: str,
+    checkpoint_every: float,
+    resume: bool,
+    as_json: bool,
+) -> int:
+    """Minimise PROBLEM.h5 and write DIR/result.h5; alone, or on every rank under mpirun.
+
+    The same problem and options give the same bits on any number of ranks. SIGUSR1, a file
+    DIR/STOP, --max-hours, and Ctrl-C under `morsr launch` stop at the next pulse boundary
+    with a checkpoint (exit 75); --resume goes on. SIGUSR2 writes a checkpoint and goes on.
+    """
+    from morsr_mpi.app.main_solve import solve_command
+    from morsr_mpi.app.settings import Settings
+
+    settings = Settings(
+        work=work,
+        pulse_tasks=pulse_tasks,
+        run_dir=run_dir,
+        max_hours=max_hours,
+        coordinator=coordinator,
+        security=security,
+        checkpoint_every=checkpoint_every,
+        resume=resume,
+    )
+    debug = bool(context.find_root().params.get("debug"))
+    return solve_command(problem, settings, as_json=as_json, debug=debug)

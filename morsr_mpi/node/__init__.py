@@ -1,0 +1,1 @@
+"""The node: pure composition of state, pulses, rounds, records. step(event) -> effects."""

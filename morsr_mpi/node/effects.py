@@ -1,0 +1,70 @@
+"""What a node wants done, in order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from morsr_mpi.base.ports import TaskLike
+
+
+@dataclass(frozen=True, slots=True)
+class StartRound:
+    """Enter the next exchange round with this slot."""
+
+    slot: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SendFrame:
+    """Send a frame over point-to-point."""
+
+    dest: int
+    frame: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Execute:
+    """Compute a task and report `TaskDone` with the same pulse and index."""
+
+    pulse: int
+    index: int
+    task: TaskLike
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Do not start or finish this task: somebody else computes it, or nobody."""
+
+    pulse: int
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class AppendRecord:
+    """The next record of the journal. Every rank gets it, one rank writes."""
+
+    record: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """A pulse was committed. S stays as it is until the event `Proceed`, which must follow."""
+
+    pulse: int
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """Something an operator may want to know, one line."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The run is over on all ranks, in the same state. stopped: why early; "" if it is done."""
+
+    stopped: str
+
+
+Effect = StartRound | SendFrame | Execute | Cancel | AppendRecord | Committed | Log | Finished

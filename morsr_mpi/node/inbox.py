@@ -1,0 +1,112 @@
+"""Slots and frames of others, checked: what is sound goes on, what is not is asked for again.
+
+A damaged slot proves nothing against its owner (collectives relay), so it is refused,
+counted, and requested from the owner over point-to-point; only if that fails again and
+again does the run end.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from morsr_mpi.base.config import MAX_RETRIES, RETRY_SECONDS, SLOT_BYTES
+from morsr_mpi.base.errors import InternalError, ProtocolError
+from morsr_mpi.node.envelope import Envelope
+from morsr_mpi.wire.frames import Frame
+from morsr_mpi.wire.kinds import MessageType
+from morsr_mpi.wire.messages import Message, SlotRequest, decode_message, unpack_header
+from morsr_mpi.wire.slots import EMPTY_SLOT, unpack_slot
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """The content of one rank's slot: its header, and its messages."""
+
+    sender: int
+    committed: int
+    state: bytes
+    messages: tuple[Message, ...]
+
+
+@dataclass(slots=True)
+class _Lost:
+    """A damaged slot. why: what was wrong with it."""
+
+    why: str
+    asked_at: float
+    tries: int = 1
+
+
+class Inbox:
+    """Checks what comes in; remembers what came damaged."""
+
+    def __init__(self, rank: int, envelope: Envelope) -> None:
+        self._rank = rank
+        self._envelope = envelope
+        self._lost: dict[tuple[int, int], _Lost] = {}
+        self.refused: dict[int, int] = {}
+
+    def open_slots(
+        self, number: int, slots: tuple[bytes, ...], now: float
+    ) -> tuple[list[Heard], list[tuple[int, SlotRequest]], list[str]]:
+        """Return what other ranks said in a round, requests to send, and lines for the log."""
+        heard: list[Heard] = []
+        requests: list[tuple[int, SlotRequest]] = []
+        lines: list[str] = []
+        for sender, slot in enumerate(slots):
+            if sender == self._rank or slot == EMPTY_SLOT:
+                continue
+            try:
+                for data in unpack_slot(slot, sender):
+                    heard.append(self._open_round(data, sender, number))
+            except ProtocolError as error:
+                lines.append(f"round {number}: {error}; asking for it again")
+                self.refuse(sender)
+                self._lost[sender, number] = _Lost(str(error), now)
+                requests.append((sender, SlotRequest(number)))
+        return heard, requests, lines
+
+    def open_again(self, frame: Frame) -> Heard | None:
+        """Return the content of a slot that was asked for again; None if it was not."""
+        if self._lost.pop((frame.sender, frame.sequence), None) is None:
+            return None
+        return self._content(frame)
+
+    def retries(self, now: float) -> list[tuple[int, SlotRequest]]:
+        """Return requests to repeat.
+
+        Raises InternalError for a slot that came damaged or not at all too often.
+        """
+        requests = []
+        for (sender, number), lost in self._lost.items():
+            if now - lost.asked_at < RETRY_SECONDS:
+                continue
+            if lost.tries > MAX_RETRIES:
+                raise InternalError(
+                    f"the slot of rank {sender} in round {number} did not come in "
+                    f"{lost.tries} requests ({lost.why})"
+                )
+            lost.tries += 1
+            lost.asked_at = now
+            requests.append((sender, SlotRequest(number)))
+        return requests
+
+    def refuse(self, sender: int) -> None:
+        """Count something that was refused."""
+        self.refused[sender] = self.refused.get(sender, 0) + 1
+
+    def _open_round(self, data: bytes, sender: int, number: int) -> Heard:
+        if len(data) > SLOT_BYTES:
+            raise ProtocolError(f"rank {sender} sent a round frame longer than a slot")
+        frame = self._envelope.open(data, sender)
+        if (frame.kind, frame.sender, frame.sequence) != (MessageType.ROUND, sender, number):
+            raise ProtocolError(
+                f"the slot of rank {sender} in round {number} holds a {frame.kind.name} frame of "
+                f"rank {frame.sender}, number {frame.sequence}"
+            )
+        return self._content(frame)
+
+    def _content(self, frame: Frame) -> Heard:
+        committed, state, packed = unpack_header(frame.payload, frame.sender)
+        messages = tuple(decode_message(data, frame.sender) for data in packed)
+        return Heard(frame.sender, committed, state, messages)

@@ -1,0 +1,185 @@
+"""Pulses between plan and commit: their tasks, orders and results (DESIGN section 3)."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from struct import pack
+
+from morsr_mpi.base.config import MAX_RESULT_BYTES, MAX_TASKS_PER_PULSE
+from morsr_mpi.base.digest import sha256, short
+from morsr_mpi.base.errors import InternalError, ProtocolError
+from morsr_mpi.base.ports import SearchMachine, TaskLike
+from morsr_mpi.provenance.bodies import Pulse
+from morsr_mpi.wire.messages import Order
+
+#: Rank of a task whose order has not come yet.
+_NOBODY = -1
+
+
+class OpenPulse:
+    """One pulse in flight. predicted: who will probably be ordered to compute each task."""
+
+    def __init__(self, number: int, tasks: Sequence[TaskLike], predicted: list[int]) -> None:
+        if len(tasks) > MAX_TASKS_PER_PULSE:
+            raise InternalError(f"pulse {number} has {len(tasks)} tasks, too many")
+        self.number = number
+        self.tasks = tuple(tasks)
+        self.tasks_digest = sha256(b"".join(task.task_id for task in self.tasks))
+        self.predicted = predicted
+        self.ranks = [_NOBODY] * len(self.tasks)
+        self.stop = ""
+        self.view = 0
+        self._unordered = len(self.tasks)
+        self._results: list[bytes | None] = [None] * len(self.tasks)
+        self._missing = len(self.tasks)
+
+    @property
+    def ordered(self) -> bool:
+        """Whether all parts of its order are here."""
+        return self._unordered == 0
+
+    @property
+    def complete(self) -> bool:
+        """Whether every task has its result."""
+        return self._missing == 0
+
+    def obey(self, order: Order, coordinator: int) -> bool:
+        """Take in one part of the order; True when it completed the order.
+
+        Raises InternalError when the coordinator planned other tasks than this rank, and
+        when two orders contradict each other.
+        """
+        if order.tasks != self.tasks_digest or order.total != len(self.tasks):
+            raise InternalError(
+                f"pulse {self.number}: the coordinator, rank {coordinator}, ordered "
+                f"{order.total} tasks {short(order.tasks)}, this rank planned "
+                f"{len(self.tasks)} tasks {short(self.tasks_digest)}"
+            )
+        was = self._unordered
+        for index, rank in enumerate(order.ranks, order.first):
+            if self.ranks[index] == _NOBODY:
+                self.ranks[index] = rank
+                self._unordered -= 1
+            elif self.ranks[index] != rank:
+                raise InternalError(
+                    f"pulse {self.number}: rank {coordinator} ordered task {index} twice"
+                )
+        if self._unordered < was:
+            self.stop = self.stop or order.stop
+            self.view = order.view
+        return was > 0 and self._unordered == 0
+
+    def mine(self, ranks: list[int], rank: int) -> list[int]:
+        """Indices of the tasks of one rank under an assignment."""
+        return [index for index, who in enumerate(ranks) if who == rank]
+
+    def accept(self, index: int, result: bytes, sender: int) -> bool:
+        """Take in a result; False when it was not the sender's to give, or is here already.
+
+        Raises ProtocolError for an index that does not exist or an oversized result,
+        InternalError when the sender gave two different results.
+        """
+        if not 0 <= index < len(self.tasks) or len(result) > MAX_RESULT_BYTES:
+            raise ProtocolError(
+                f"rank {sender} sent an impossible result for task {index} of pulse {self.number}"
+            )
+        if self.ranks[index] != sender:
+            return False
+        known = self._results[index]
+        if known is not None:
+            if known != result:
+                raise InternalError(
+                    f"rank {sender} gave two results for task {index} of pulse {self.number}: "
+                    f"{short(sha256(known))} and {short(sha256(result))}"
+                )
+            return False
+        self._results[index] = result
+        self._missing -= 1
+        return True
+
+    def has(self, index: int) -> bool:
+        """Whether the result of a task is here."""
+        return self._results[index] is not None
+
+    def results(self) -> list[bytes]:
+        """All results in the order of the tasks. Raises InternalError when one is missing."""
+        found = [result for result in self._results if result is not None]
+        if len(found) != len(self.tasks):
+            raise InternalError(f"pulse {self.number} is not complete")
+        return found
+
+
+class PulseBook:
+    """The pulses in flight of one rank, and the search they belong to."""
+
+    def __init__(self, search: SearchMachine, lag: int) -> None:
+        self.search = search
+        self.lag = lag
+        self.open: deque[OpenPulse] = deque()
+        self._started = False
+
+    @property
+    def committed(self) -> int:
+        """Pulses committed so far."""
+        return self.search.committed
+
+    @property
+    def next_number(self) -> int:
+        """Number of the next pulse to plan."""
+        return self.committed + len(self.open)
+
+    def plan(self) -> list[tuple[int, Sequence[TaskLike]]]:
+        """Plan as far ahead as the lag allows; a restored state's own pulses come first.
+
+        Each pulse returned must be opened with `begin` before anything else.
+        """
+        planned: list[tuple[int, Sequence[TaskLike]]] = []
+        if not self._started:
+            self._started = True
+            planned.extend(self.search.in_flight())
+        while len(self.open) + len(planned) <= self.lag:
+            number, tasks = self.search.plan()
+            if not tasks:
+                break
+            planned.append((number, tasks))
+        for number, (found, _) in enumerate(planned, self.next_number):
+            if found != number:
+                raise InternalError(f"the search planned pulse {found}, {number} was next")
+        return planned
+
+    def begin(self, pulse: OpenPulse) -> None:
+        """Add a planned pulse."""
+        self.open.append(pulse)
+
+    def find(self, number: int) -> OpenPulse | None:
+        """Return an open pulse by number; None when it is committed or not planned yet."""
+        position = number - self.committed
+        return self.open[position] if 0 <= position < len(self.open) else None
+
+    @property
+    def ready(self) -> bool:
+        """Whether the oldest pulse can be committed."""
+        return bool(self.open) and not self.open[0].stop and self.open[0].complete
+
+    @property
+    def drained(self) -> bool:
+        """Whether nothing is left to commit."""
+        return not self.open or bool(self.open[0].stop)
+
+    def commit(self) -> Pulse:
+        """Commit the oldest pulse and return the body of its record."""
+        pulse = self.open[0]
+        results = pulse.results()
+        self.search.commit(pulse.number, results)
+        self.open.popleft()
+        if self.search.committed != pulse.number + 1:
+            raise InternalError(f"the search did not count pulse {pulse.number}")
+        return Pulse(
+            view=pulse.view,
+            pulse=pulse.number,
+            tasks=pulse.tasks_digest,
+            results=b"".join(map(sha256, results)),
+            contributors=pack(f">{len(pulse.ranks)}H", *pulse.ranks),
+            state=self.search.state_digest(),
+        )
