@@ -113,7 +113,7 @@ def arguments(description: str) -> argparse.ArgumentParser:
 def report(args: argparse.Namespace, rows: list[dict[str, Any]], columns: Sequence[str]) -> None:
     """Print the table and write the JSON."""
     text = [[_cell(row.get(column)) for column in columns] for row in rows]
-    widths = [max(len(column), *(len(line[i]) for line in text)) for i, column in enumerate(columns)]
+    widths = [max(len(c), *(len(line[i]) for line in text)) for i, c in enumerate(columns)]
     print("  ".join(column.ljust(width) for column, width in zip(columns, widths, strict=True)))
     for line in text:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)))

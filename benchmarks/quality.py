@@ -8,7 +8,6 @@ diagonal order) to the sphere bound, an expectation over uniform targets.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable
 
 import numpy as np
 from common import (
@@ -41,7 +40,7 @@ CASES: list[tuple[str, int, float, float | None]] = [
 
 def instance(kind: str, n: int, parameter: float, seed: int, k: int) -> QuadraticProblem:
     """One Q with k targets."""
-    make: Callable[..., QuadraticProblem] = random_rotation if kind == "rotation" else autoregressive
+    make = random_rotation if kind == "rotation" else autoregressive
     return make(n, parameter, seed, k)
 
 

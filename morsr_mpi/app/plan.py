@@ -8,6 +8,7 @@ how many tasks a pulse has.
 from __future__ import annotations
 
 import os
+import resource
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from typing import Any
 
 from morsr_mpi.adapters.hdf5_problem import load_problem
 from morsr_mpi.app.environment import apply_cpu_level
-from morsr_mpi.base.config import FACTOR_CACHE_BYTES
+from morsr_mpi.base.config import FACTOR_CACHE_BYTES, FRONTIER_HIGH_WATER
 from morsr_mpi.objectives.problem import QuadraticProblem
 from morsr_mpi.search import schedule
 from morsr_mpi.search.explore import Explorer
@@ -28,8 +29,12 @@ from morsr_mpi.search.state import Search
 TRIAL_SECONDS = 2.0
 #: Interpreter, NumPy, h5py and cryptography of one rank: 54 MiB alone, 66 MiB with MPI.
 BASE_BYTES = 60 << 20
+MPI_BYTES = 12 << 20
 #: Beams need less work than the schedule predicts, so that more of them fit into a budget.
 PREDICTION_SHARE = 0.6
+#: Enumeration leaves about one chamber open per so many units; what one takes as Python objects.
+UNITS_PER_CHAMBER = 100
+CHAMBER_BYTES = 2400
 #: With --work inf, where everything that is bounded has reached its bound.
 ENDLESS_WORK = 1 << 40
 STEP_UNITS = 4000
@@ -99,13 +104,17 @@ def memory_per_rank(n: int, k: int, work: int | None) -> int:
     """Return the bytes one rank needs at its peak, for a budget in work units per target.
 
     Q; while a factor is computed, its U, its inverse and a copy; the factors of the tile
-    orders that the schedule comes to within the budget, up to the bound of their cache; and
-    its widest beam. Measured within a sixth for n = 64 to 2048.
+    orders that the schedule comes to within the budget, up to the bound of their cache; its
+    widest beam; and the open chambers. Measured within a sixth for n = 80 to 2048; a problem
+    that is certified before needs less.
     """
     m = n // 8
     square = 8 * n * n
     factor = 256 * m * (m - 1) + 512 * m
-    budget = (ENDLESS_WORK if work is None else work) / PREDICTION_SHARE
+    total = ENDLESS_WORK if work is None else work
+    share = schedule.proof_share(n)
+    budget = total / PREDICTION_SHARE / (1.0 + share)
+    chambers = min(FRONTIER_HIGH_WATER, total * share / (1.0 + share) / UNITS_PER_CHAMBER)
     spent, rung, widest, orders = 0.0, 0, 1, set()
     while spent < budget and rung < 40:
         beams = schedule.rung(rung, m, k)
@@ -117,7 +126,8 @@ def memory_per_rank(n: int, k: int, work: int | None) -> int:
         rung += 1 if beams else 40
     kept = min(FACTOR_CACHE_BYTES, len(orders) * factor)
     searching = kept + 2 * square + 24 * widest * n
-    return BASE_BYTES + square + factor + max(3 * square, searching) + 40 * k * n
+    open_chambers = int(k * chambers * CHAMBER_BYTES)
+    return BASE_BYTES + square + factor + max(3 * square, searching + open_chambers) + 40 * k * n
 
 
 def complete_plan(problem: QuadraticProblem, options: SearchOptions, plan: Plan) -> None:
@@ -156,6 +166,10 @@ def complete_plan(problem: QuadraticProblem, options: SearchOptions, plan: Plan)
         search.commit(number, results)
         seconds = time.monotonic() - begin
     plan.trial_finished = search.finished
+    if plan.trial_finished:
+        plan.memory_bytes_per_rank = (
+            MPI_BYTES + resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        )
     plan.ranks_fed = ranks_fed(pulses)
     measured = len(pulses) >= SETTLED_PULSES and seconds > 0.0
     plan.units_per_second = spent / seconds if measured else NOMINAL_SPEED
@@ -186,8 +200,8 @@ def _judge(plan: Plan, spent: int) -> None:
     if plan.ranks_fed < plan.ranks and not plan.trial_finished:
         plan.warnings.append(
             f"after {TRIAL_SECONDS:.0f} s of work a pulse feeds about {plan.ranks_fed} "
-            f"rank{'s' if plan.ranks_fed != 1 else ''}, {plan.ranks} are asked for: the others wait until it has widened; use fewer "
-            "ranks or put more targets into one problem"
+            f"rank{'s' if plan.ranks_fed != 1 else ''}, {plan.ranks} are asked for: the others "
+            "wait until it has widened; use fewer ranks or put more targets into one problem"
         )
     if plan.tolerance >= 1.0:
         plan.warnings.append(

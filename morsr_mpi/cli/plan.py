@@ -45,10 +45,7 @@ def command(
             f"target{'s' if plan.k != 1 else ''}, scale {plan.scale:g}"
         )
         click.echo(f"digest         {plan.problem_digest}")
-        click.echo(
-            f"memory         {plan.memory_bytes_per_rank / 2**20:.0f} MiB per rank, "
-            f"{plan.memory_bytes_per_rank * ranks / 2**30:.2f} GiB for {ranks}"
-        )
+        click.echo(f"memory         {_memory(plan)}")
     complete_plan(loaded, options, plan)
     if as_json:
         click.echo(json.dumps(plan.to_json()))
@@ -67,6 +64,7 @@ def _show(plan: Plan) -> None:
     )
     click.echo(f"speed          {units_text(plan.units_per_second)} units/s on one core here")
     if plan.trial_finished:
+        click.echo(f"memory         {_memory(plan)} after all")
         click.echo(f"time           {plan.seconds:.2g} s: this is solved at once")
     elif plan.seconds is None:
         click.echo("time           until certified: with --work inf nobody can say how long")
@@ -79,6 +77,12 @@ def _show(plan: Plan) -> None:
         )
     for text in plan.warnings:
         click.echo(f"warning        {text}")
+
+
+def _memory(plan: Plan) -> str:
+    """Return the memory of one rank and of all."""
+    each = plan.memory_bytes_per_rank
+    return f"{each / 2**20:.0f} MiB per rank, {each * plan.ranks / 2**30:.2f} GiB for {plan.ranks}"
 
 
 def _duration(seconds: float) -> str:
