@@ -260,19 +260,30 @@ def write_small(group: h5py.Group, name: str, data: NDArray[Any]) -> None:
 
 
 def write_atomically(
-    path: Pathlike, fill: Callable[[h5py.File], None], verify: Callable[[Path], None]
+    path: Pathlike,
+    fill: Callable[[h5py.File], None],
+    verify: Callable[[Path], None],
+    *,
+    streamed: bool = False,
 ) -> None:
     """Write an HDF5 file so that at every moment the old or the new one is complete.
 
     fill writes into the open file; verify is called with the path of the finished
     temporary file and raises InputError when it does not read back. Raises InputError
-    when the file system refuses.
+    when the file system refuses. The file is composed in memory and written in one piece,
+    because the library can crash when a file system fills up under it; streamed: files too
+    large for that, which no run writes.
     """
     where = Path(path)
     temporary = where.with_name(f".{where.name}.{os.getpid()}.tmp")
+    memory = {} if streamed else {"driver": "core", "backing_store": False}
     try:
-        with h5py.File(temporary, "w", libver=LIBVER, track_order=False) as file:
+        with h5py.File(temporary, "w", libver=LIBVER, track_order=False, **memory) as file:
             fill(file)
+            file.flush()
+            image = b"" if streamed else file.id.get_file_image()
+        if not streamed:
+            temporary.write_bytes(image)
         _fsync(temporary)
         verify(temporary)
         os.replace(temporary, where)

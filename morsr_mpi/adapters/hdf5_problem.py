@@ -36,7 +36,7 @@ def save_problem(path: common.Pathlike, problem: QuadraticProblem) -> None:
             if _read_scale(file, written) != problem.scale:
                 raise InputError(f"{written}: /quadratic/scale did not read back as written")
 
-    common.write_atomically(path, fill, verify)
+    common.write_atomically(path, fill, verify, streamed=True)
 
 
 def load_problem(path: common.Pathlike) -> QuadraticProblem:

@@ -13,15 +13,20 @@ from morsr_mpi.base.errors import EXIT_OK, EXIT_TAMPERED
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--check", is_flag=True, help="Verify digests, checksums and the journal's chain.")
 def command(path: Path, check: bool) -> int:
-    """Explain a problem, result or checkpoint FILE, or a run DIRectory.
+    """Explain a problem, result or checkpoint FILE, a run DIRectory, or what a demo left.
 
     Exit code 65 for a file that is damaged or none of morsr, 66 when anything in a run
     directory is wrong.
     """
+    from morsr_mpi.app.demo.look import inspect_demo, is_demo
     from morsr_mpi.app.inspect import inspect_file, show
     from morsr_mpi.app.inspect_run import inspect_run
 
-    found = inspect_run(path, check=check) if path.is_dir() else inspect_file(path, check=check)
+    if path.is_dir():
+        look = inspect_demo if is_demo(path) else inspect_run
+        found = look(path, check=check)
+    else:
+        found = inspect_file(path, check=check)
     for line in show(found):
         click.echo(line)
     for text in found.wrong:

@@ -202,12 +202,3 @@ def prepare(problem: QuadraticProblem) -> Prepared:
         return Prepared(problem, (prepare_part(problem, np.arange(problem.n)),))
     places = [coordinates_of(tiles) for tiles in components]
     return Prepared(problem, tuple(prepare_part(restrict(problem, at), at) for at in places))
-
-
-def memory_bytes(n: int, k: int) -> int:
-    """Peak memory of one rank for the problem and its factors, bytes (interpreter not counted)."""
-    m = n // 8
-    square = 8 * n * n
-    blocks = 32 * m * max(1, m - 1) * 8 + 64 * m * 8
-    # Q; U, U⁻¹ and one scratch matrix while factoring; the proof factor and the cached ones.
-    return 4 * square + blocks + min(FACTOR_CACHE_BYTES, 8 * blocks) + 32 * k * n + 240 * 8 * m

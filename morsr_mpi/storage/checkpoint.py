@@ -58,13 +58,13 @@ class Checkpoint:
 
     def require(self, problem_digest: bytes, options_digest: bytes) -> None:
         """Raise InputError unless the checkpoint belongs to this problem and these options."""
-        for what, mine, given in (
-            ("problem", self.problem_digest, problem_digest),
-            ("options", self.options_digest, options_digest),
+        for what, other, mine, given in (
+            ("problem", "another problem", self.problem_digest, problem_digest),
+            ("options", "other options", self.options_digest, options_digest),
         ):
             if mine != given:
                 raise InputError(
-                    f"the checkpoint belongs to another {what} ({what} digest {mine.hex()[:12]}, "
+                    f"the checkpoint belongs to {other} ({what} digest {mine.hex()[:12]}, "
                     f"now {given.hex()[:12]}); resume with the same {what} or use a new run "
                     "directory"
                 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import h5py
@@ -72,7 +74,7 @@ def test_belongs_to_its_problem_and_options() -> None:
     c.require(sha256(b"p"), sha256(b"o"))
     with pytest.raises(InputError, match="another problem"):
         c.require(sha256(b"q"), sha256(b"o"))
-    with pytest.raises(InputError, match="another options"):
+    with pytest.raises(InputError, match="other options"):
         c.require(sha256(b"p"), sha256(b"q"))
 
 
@@ -138,3 +140,32 @@ def test_none_sound_is_an_error(tmp_path: Path) -> None:
         store_checkpoint(tmp_path, checkpoint(pulse)).write_bytes(b"")
     with pytest.raises(InputError, match=r"no checkpoint can be used: .*000002.h5 is empty"):
         newest_checkpoint(tmp_path)
+
+
+def test_a_file_system_that_fills_up_leaves_the_last_checkpoint(tmp_path: Path) -> None:
+    """A limit on the size of files stands in for a full disk: the write fails half-way."""
+    store_checkpoint(tmp_path, checkpoint(1))
+    code = (
+        "import resource, signal, sys\n"
+        "from pathlib import Path\n"
+        "import test_hdf5_checkpoint as t\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
+        "try:\n"
+        f"    t.store_checkpoint(Path({str(tmp_path)!r}), t.checkpoint(2, size=300_000))\n"
+        "except t.InputError as error:\n"
+        "    print(error)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert "cannot write" in done.stdout
+    assert [p.name for p in tmp_path.iterdir()] == [checkpoint_name(1)]
+    found = newest_checkpoint(tmp_path)
+    assert found is not None
+    assert found[1].pulse == 1

@@ -96,7 +96,7 @@ def show(report: DemoReport, console: Console) -> None:
         highlight=False,
     )
     console.print(
-        f"    morsr inspect {report.run_dir / report.same_bits.layer}",
+        f"    morsr inspect {report.run_dir}",
         markup=False,
         highlight=False,
         soft_wrap=True,
