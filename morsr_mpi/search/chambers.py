@@ -66,9 +66,13 @@ class Chamber:
         """Pinned tiles as bytes, the one decided first in front."""
         return b"" if self.prefix is None else b"".join(self.prefix.tiles())
 
-    def chamber_id(self, problem_digest: bytes, target: int) -> bytes:
-        """SHA-256 of problem, target, prefix and skip; the proof order follows from the problem."""
-        return sha256(problem_digest + target.to_bytes(8, "little") + self.key)
+    def chamber_id(self, problem_digest: bytes, target: int, part: int) -> bytes:
+        """SHA-256 of problem, target, component, prefix and skip (paper definition 3.1).
+
+        The proof order follows from the problem, so it needs no place of its own.
+        """
+        where = target.to_bytes(8, "little") + part.to_bytes(8, "little")
+        return sha256(problem_digest + where + self.key)
 
 
 def pack(chambers: Iterable[Chamber]) -> tuple[tuple[object, ...], ...]:

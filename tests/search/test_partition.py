@@ -129,6 +129,23 @@ def test_packed_chambers_come_back_with_shared_prefixes() -> None:
     assert again[2].prefix.parent is again[1].prefix
 
 
+def test_chamber_ids_tell_chambers_apart_and_nothing_else() -> None:
+    tile = [bytes([i]) * 32 for i in range(3)]
+    one = Chamber(Prefix(None, tile[0]), 1, tile[1], 1.0)
+    same = Chamber(Prefix(None, bytes(tile[0])), 1, tile[1], 2.0)  # a bound may grow
+    digest = bytes(32)
+    assert one.chamber_id(digest, 0, 0) == same.chamber_id(digest, 0, 0)
+    others = [
+        one.chamber_id(b"\1" * 32, 0, 0),
+        one.chamber_id(digest, 1, 0),
+        one.chamber_id(digest, 0, 1),
+        Chamber(one.prefix, 2, tile[2], 1.0).chamber_id(digest, 0, 0),
+        Chamber(Prefix(one.prefix, tile[2]), 1, tile[1], 1.0).chamber_id(digest, 0, 0),
+        Chamber(None, 1, tile[1], 1.0).chamber_id(digest, 0, 0),
+    ]
+    assert len({one.chamber_id(digest, 0, 0), *others}) == 7
+
+
 def test_a_bundle_of_chambers_is_explored_like_its_members() -> None:
     """What one task leaves of several chambers covers exactly what it did not go through."""
     prepared, tree, origin, limit, points = setting(24, 3, 0.085)
