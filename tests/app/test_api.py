@@ -50,7 +50,12 @@ def test_solve_arrays() -> None:
 def test_any_number_of_nodes_in_this_process_gives_the_same_bits(large: Path) -> None:
     problem = morsr_mpi.Problem.load(large)
     first = morsr_mpi.solve(problem, work=100_000)
-    for options in ({"ranks": 5}, {"ranks": 3, "coordinator": "dedicated"}, {"security": "off"}):
+    for options in (
+        {},
+        {"ranks": 5},
+        {"ranks": 3, "coordinator": "dedicated"},
+        {"security": "off"},
+    ):
         other = morsr_mpi.solve(problem, work=100_000, **options)
         assert other.solution.digest() == first.solution.digest()
     assert other.ranks == 1
