@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -185,14 +186,11 @@ def test_a_killed_mpirun_leaves_checkpoint_incumbent_and_nothing_else(
     options = ["--work", "inf", "--checkpoint-every", "0.3"]
     process = start(["launch", "-n", "2", "--", "solve", large, "--run-dir", run.path, *options])
     wait_for(lambda: run.result.exists() and any(run.checkpoints.glob("checkpoint-*.h5")))
-    children = subprocess.run(
-        ["ps", "-o", "pid=", "--ppid", str(process.pid)], capture_output=True, text=True, check=True
-    )
-    os.kill(int(children.stdout.split()[0]), signal.SIGKILL)
+    os.kill(children_of(process.pid)[0], signal.SIGKILL)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGKILL
     assert "--resume" in err
-    wait_for(lambda: str(run.path) not in ps())
+    wait_for(lambda: not any(str(run.path) in line for line in command_lines()))
     incumbent = load_result(run.result)
     done = morsr(
         [
@@ -212,9 +210,24 @@ def test_a_killed_mpirun_leaves_checkpoint_incumbent_and_nothing_else(
     assert not inspect_run(run.path, check=True).wrong
 
 
-def ps() -> str:
+def children_of(pid: int) -> list[int]:
+    """Processes started by another one, in ascending order (without ps: it may be missing)."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it may be gone by now
+            # After the name in parentheses: state, then the parent.
+            if int((folder / "stat").read_text().rsplit(")", 1)[1].split()[1]) == pid:
+                found.append(int(folder.name))
+    return sorted(found)
+
+
+def command_lines() -> list[str]:
     """Command lines of all processes."""
-    return subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            found.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+    return found
 
 
 def test_sigusr2_writes_a_checkpoint_and_goes_on(large: Path, tmp_path: Path, mpi: Command) -> None:
