@@ -90,9 +90,9 @@ def bundle(beams: list[BeamSpec], m: int, thrift: float) -> tuple[list[BeamSpec]
 def proof_share(n: int) -> float:
     """Work of the enumeration over work of the beams: it pays where it can finish."""
     if n <= 64:
-        return 6.0
+        return 10.0
     if n <= 96:
-        return 4.0
+        return 6.0
     return 0.5 if n <= 128 else 0.05
 
 

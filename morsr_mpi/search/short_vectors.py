@@ -69,8 +69,8 @@ def table_of(diag: NDArray[np.float64]) -> tuple[NDArray[np.float32], NDArray[np
                 row += U[i, k] * half[k]
             total += row * row
         limits[j] = (MAX_NORM + 2) * proven_least_eigenvalue(U) * (1.0 - 1e-9)
-        order = np.argsort(total, kind="stable")
-        order = order[total[order] < limits[j] * (1.0 + 1e-6)]
+        within = np.flatnonzero(total < limits[j] * (1.0 + 1e-6))
+        order = within[np.argsort(total[within], kind="stable")]
         chosen.append(order)
         norms.append(total[order])
     longest = max((len(order) for order in chosen), default=0)
