@@ -42,6 +42,9 @@ typedef struct morsr_factor {
     int short_count;
     const float *short_vectors;
     const double *short_limit;
+    /* [m] coupling[j] >= ||(U^-1)_Fj||_2 for the tiles F before j: how far deciding tile j at cost
+       tau moves the centres of F, at most coupling[j] * sqrt(tau).  Used with a table only. */
+    const double *coupling;
     const double *lambda; /* [m+1] lambda[j]: for the bound of the free tiles 0..j-1 */
 } morsr_factor;
 
@@ -73,6 +76,8 @@ typedef struct morsr_kernels {
     void (*tri_inverse)(const double *u, double *g, int n);
     /* Diagonal blocks and W of morsr_factor from U and G. */
     void (*factor_blocks)(const double *u, const double *g, double *diag, double *w, int m);
+    /* out[j] >= ||(U^-1)_Fj||_2 from the blocks of W and U_jj. */
+    void (*couplings)(const double *diag, const double *w, int m, double *out);
     void (*tile_quad)(const double *diag, int m, double *quad);
     /* out[0] >= || |U||G| ||_2^2, out[1] >= max_j || |U_jj||G_jj| ||_F, out[2] = trace of U^T U,
        up to the rounding of these sums themselves. */

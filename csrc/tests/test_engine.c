@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "e8_knearest.h"
 #include "engine.h"
 
 typedef struct {
@@ -89,10 +90,47 @@ static void linear_algebra(const morsr_kernels *k, int m) {
     drop(&s);
 }
 
+enum { SHORT = 2401 };
+
+/* Gives a factor a table of its shortest vectors; returns the memory to free. */
+static void *give_table(morsr_factor *f) {
+    const int m = f->m, count = (SHORT / 2 + SHORT_BATCH - 1) / SHORT_BATCH * SHORT_BATCH;
+    const size_t floats = (size_t)m * 9 * (size_t)count;
+    char *memory = need(floats * sizeof(float) + 2 * (size_t)m * sizeof(double));
+    float *vectors = (float *)(void *)(memory + 2 * (size_t)m * sizeof(double));
+    double *limits = (double *)(void *)memory, *coupling = limits + m;
+    e8_point *near = need(SHORT * sizeof *near);
+    for (size_t i = 0; i < floats; ++i) vectors[i] = 0;
+    for (int j = 0; j < m; ++j) {
+        const double zero[8] = {0};
+        float *table = vectors + (size_t)j * 9 * (size_t)count;
+        int found = 0, kept = 0;
+        int64_t nodes = 0;
+        CHECK(e8_knearest_baseline(f->diag + j * 64, zero, 0, HUGE_VAL, NULL, SHORT, near, &found,
+                                   &nodes) == E8_OK);
+        for (int i = 0; i < found; ++i) {
+            int first = 0;
+            while (first < 8 && near[i].d[first] == 0) ++first;
+            if (first == 8 || near[i].d[first] < 0) continue;
+            if (kept == count) break;
+            for (int k = 0; k < 8; ++k) table[k * count + kept] = 0.5f * (float)near[i].d[k];
+            table[8 * count + kept++] = (float)near[i].cost;
+        }
+        for (; kept < count; ++kept) table[8 * count + kept] = HUGE_VALF;
+        limits[j] = near[found - 1].cost * (1 - 1e-9);
+    }
+    free(near);
+    f->short_count = count, f->short_vectors = vectors, f->short_limit = limits;
+    f->coupling = coupling;
+    return memory;
+}
+
 /* A beam and an exhausted enumeration; returns a checksum that must not depend on the level. */
-static uint64_t searches(const morsr_kernels *k, int m) {
+static uint64_t searches(const morsr_kernels *k, int m, int table, double *optimum) {
     setting s = make(k, m, 0.4);
-    const morsr_factor f = {m, s.diag, s.w, s.quad, 0, NULL, NULL, s.lambda};
+    morsr_factor f = {m, s.diag, s.w, s.quad, 0, NULL, NULL, NULL, s.lambda};
+    void *memory = table ? give_table(&f) : NULL;
+    if (table) k->couplings(s.diag, s.w, m, (double *)(uintptr_t)f.coupling);
     const morsr_objective objective = {m, 1.0, s.q, s.target};
     int32_t *point = need((size_t)s.n * sizeof *point), *best = need((size_t)s.n * sizeof *best);
     double *quad = need((size_t)m * 240 * sizeof *quad);
@@ -158,22 +196,28 @@ static uint64_t searches(const morsr_kernels *k, int m) {
     for (int i = 0; i < count; ++i) free(todo[i].prefix);
     sum += (uint64_t)count;
     memcpy(&bits, &whole, sizeof bits);
-    free(todo), free(point), free(best), free(quad);
+    *optimum = whole;
+    free(memory), free(todo), free(point), free(best), free(quad);
     drop(&s);
     return sum * 31 + bits;
 }
 
 int main(void) {
-    uint64_t first[4] = {0};
+    uint64_t first[2][4] = {{0}};
+    double optimum[2];
     for (int level = 0; level <= morsr_engine_best_level(); ++level) {
         const morsr_kernels *k = morsr_engine_level(level);
         CHECK(k != NULL);
         for (int m = 1; m <= 10; m += 3) linear_algebra(k, m);
         linear_algebra(k, 17);
         for (int m = 1; m <= 4; ++m) {
-            const uint64_t sum = searches(k, m);
-            if (level == 0) first[m - 1] = sum;
-            CHECK(sum == first[m - 1]);
+            for (int table = 0; table < 2; ++table) {
+                const uint64_t sum = searches(k, m, table, &optimum[table]);
+                if (level == 0) first[table][m - 1] = sum;
+                CHECK(sum == first[table][m - 1]);
+            }
+            /* However children are listed, the answer is the same. */
+            CHECK(optimum[0] == optimum[1]);
         }
     }
     CHECK(morsr_engine_level(-1) == NULL && morsr_engine_level(3) == NULL);

@@ -15,6 +15,9 @@ def factor_blocks(
     diag: NDArray[np.float64],
     w: NDArray[np.float64],
 ) -> None: ...
+def couplings(
+    diag: NDArray[np.float64], w: NDArray[np.float64], out: NDArray[np.float64]
+) -> None: ...
 def tile_quad(diag: NDArray[np.float64], quad: NDArray[np.float64]) -> None: ...
 def factor_norms(
     u: NDArray[np.float64], g: NDArray[np.float64], work: NDArray[np.float64]
@@ -54,6 +57,7 @@ class FactorView:
         bounds: NDArray[np.float64],
         vectors: NDArray[np.float32],
         limits: NDArray[np.float64],
+        coupling: NDArray[np.float64],
     ) -> None: ...
 
 class Beam:

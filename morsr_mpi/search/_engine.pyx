@@ -24,6 +24,7 @@ cdef extern from "engine.h":
         int short_count
         const float *short_vectors
         const double *short_limit
+        const double *coupling
         const double *lambda_ "lambda"
 
     ctypedef struct morsr_objective:
@@ -49,6 +50,7 @@ cdef extern from "engine.h":
         int (*cholesky)(double *, int) nogil
         void (*tri_inverse)(const double *, double *, int) nogil
         void (*factor_blocks)(const double *, const double *, double *, double *, int) nogil
+        void (*couplings)(const double *, const double *, int, double *) nogil
         void (*tile_quad)(const double *, int, double *) nogil
         void (*factor_norms)(const double *, const double *, int, double *, double *) nogil
         void (*lambda_estimates)(const double *, int, int, double *, double *) nogil
@@ -129,6 +131,10 @@ def factor_blocks(const double[:, ::1] u, const double[:, ::1] g, double[::1] di
         K.factor_blocks(&u[0, 0], &g[0, 0], &diag[0], &w[0], m)
 
 
+def couplings(const double[::1] diag, const double[::1] w, double[::1] out):
+    K.couplings(&diag[0], &w[0], <int>(diag.shape[0] // 64), &out[0])
+
+
 def tile_quad(const double[::1] diag, double[::1] quad):
     K.tile_quad(&diag[0], <int>(diag.shape[0] // 64), &quad[0])
 
@@ -202,12 +208,15 @@ cdef class FactorView:
     cdef const double[::1] bounds
     cdef const float[::1] vectors
     cdef const double[::1] limits
+    cdef const double[::1] coupling
 
     def __init__(self, int m, const double[::1] diag, const double[::1] w,
                  const double[::1] quad, const double[::1] bounds,
-                 const float[::1] vectors, const double[::1] limits):
+                 const float[::1] vectors, const double[::1] limits,
+                 const double[::1] coupling):
         self.diag, self.w, self.quad, self.bounds = diag, w, quad, bounds
-        self.vectors, self.limits = vectors, limits
+        self.vectors, self.limits, self.coupling = vectors, limits, coupling
+        self.c.coupling = &self.coupling[0]
         self.c.short_count = <int>(vectors.shape[0] // (9 * m))
         self.c.short_vectors = &self.vectors[0] if vectors.shape[0] else NULL
         self.c.short_limit = &self.limits[0]

@@ -69,9 +69,12 @@ def make_factor(
 ) -> Factor:
     """Bind arrays to the kernels' view of them; without a table of short vectors by default."""
     m = int(order.size)
+    coupling = np.zeros(m)
     if vectors is None or limits is None:
         vectors, limits = np.empty(0, dtype=np.float32), np.zeros(m)
-    view = _engine.FactorView(m, diag, w, quad, eigenvalues, vectors, limits)
+    else:
+        _engine.couplings(diag, w, coupling)
+    view = _engine.FactorView(m, diag, w, quad, eigenvalues, vectors, limits, coupling)
     return Factor(order, diag, w, quad, eigenvalues, view, vectors)
 
 

@@ -61,6 +61,21 @@ def test_blocks_move_the_conditional_minimiser(n: int) -> None:
         )
 
 
+@pytest.mark.parametrize("kappa", [1.0, 10.0, 1e5])
+def test_couplings_bound_how_far_centres_move(kappa: float) -> None:
+    problem = random_problem(56, kappa, 6)
+    order = random_order(7, 1)
+    u = cholesky_of(problem.Q, order)
+    g = inverse_of(u)
+    factor = factor_of(u, g, order)
+    out = np.empty(7)
+    _engine.couplings(factor.diag, factor.w, out)
+    assert out[0] == 0.0
+    for j in range(1, 7):
+        norm = np.linalg.norm(g[: 8 * j, 8 * j : 8 * j + 8], 2)
+        assert norm * (1 - 1e-12) <= out[j] <= 1.08 * norm + 1e-9
+
+
 @pytest.mark.parametrize("kappa", [1.0, 10.0, 1e4])
 @pytest.mark.parametrize("n", [8, 40, 136])
 def test_proven_eigenvalues_are_below_the_true_ones_and_close(n: int, kappa: float) -> None:
