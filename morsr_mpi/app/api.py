@@ -100,10 +100,12 @@ def solve(
         raise exc.as_error() from exc.__cause__
 
 
-def _units(work: float | None) -> int | None:
+def _units(work: float | str | None) -> int | None:
     """Return a whole number of work units, None without limit."""
-    if work is None or work == float("inf"):
+    if work is None or work in ("inf", float("inf")):
         return None
+    if not isinstance(work, int | float):
+        raise UsageError(f"work must be a whole number of units or None, not {work!r}")
     if work != work or work != int(work):
         raise UsageError(f"work must be a whole number of units or None, not {work!r}")
     return int(work)

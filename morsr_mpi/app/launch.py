@@ -12,15 +12,18 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from types import FrameType
 from typing import TextIO
 
-from morsr_mpi.app import processes
+from morsr_mpi.app import outcome, processes
 from morsr_mpi.app.environment import LAUNCHED_VARIABLE, forwarded_variables
 from morsr_mpi.app.mpirun import INTEL, MPICH, OPEN_MPI, Mpirun, in_allocation, usable_cores
-from morsr_mpi.base.errors import UsageError
+from morsr_mpi.app.outcome import OUTCOME_VARIABLE
+from morsr_mpi.base.errors import EXIT_INTERNAL, UsageError
 
 #: A request to stop is repeated this often: a rank that is still starting up ignores it.
 REPEAT_SECONDS = 2.0
@@ -51,7 +54,7 @@ def mpirun_options(mpirun: Mpirun, ranks: int, user: Sequence[str] = ()) -> list
             options += ["--with-ft", "ulfm"]
         for name in forwarded_variables():
             options += ["-x", name]
-        options += ["-x", LAUNCHED_VARIABLE]
+        options += ["-x", LAUNCHED_VARIABLE, "-x", OUTCOME_VARIABLE]
     elif mpirun.kind in (MPICH, INTEL) and ranks > usable_cores() and "-bind-to" not in given:
         options += ["-bind-to", "none"]
     return options + list(user)
@@ -75,12 +78,33 @@ class Launcher:
         self._stopping = False
         self._repeat_at = 0.0
         self._forward: list[int] = []
+        self._outcome: Path | None = None
 
-    def run(self) -> int:
+    def run(self, *, reports: bool = False) -> int:
         """Run to the end; return the exit code of the ranks (128 + signal when killed).
 
-        Raises UsageError when mpirun cannot be started.
+        reports: the ranks tell how they fare (outcome.py): requests to stop wait until all are
+        up, and an exit code 0 without an end is a death in disguise (exit 70). Raises UsageError
+        when mpirun cannot be started.
         """
+        if reports:
+            with tempfile.TemporaryDirectory(prefix="morsr-launch-") as folder:
+                self._outcome = Path(folder) / "outcome"
+                return self._verdict(self._run())
+        return self._run()
+
+    def _verdict(self, code: int) -> int:
+        """Look behind an exit code 0."""
+        assert self._outcome is not None
+        if code != 0 or outcome.has_ended(self._outcome):
+            return code
+        if self._stopping and not outcome.is_ready(self._outcome):
+            self._say("stopped before the run began; nothing was written")
+            return 128 + signal.SIGINT
+        self._say("a rank died before the run ended; go on from the last checkpoint with --resume")
+        return EXIT_INTERNAL
+
+    def _run(self) -> int:
         before = {
             number: signal.signal(number, self._on_signal)
             for number in (
@@ -104,6 +128,7 @@ class Launcher:
     def _start(self) -> subprocess.Popen[bytes]:
         environment = dict(os.environ)
         environment[LAUNCHED_VARIABLE] = str(_columns())
+        environment[OUTCOME_VARIABLE] = str(self._outcome or "")
         try:
             return subprocess.Popen(
                 self._command,
@@ -132,7 +157,8 @@ class Launcher:
                     )
                 return code if code >= 0 else 128 - code
             now = time.monotonic()
-            while self._forward:
+            ready = self._outcome is None or outcome.is_ready(self._outcome)
+            while self._forward and ready:
                 child.send_signal(self._forward.pop(0))
             if self._interrupts >= 2 and killed_at is None:
                 self._say("ending the ranks now")
@@ -140,7 +166,7 @@ class Launcher:
                 child.terminate()
             elif killed_at is not None and now - killed_at > KILL_SECONDS:
                 child.kill()
-            elif self._stopping and killed_at is None and now >= self._repeat_at:
+            elif self._stopping and ready and killed_at is None and now >= self._repeat_at:
                 self._repeat_at = now + REPEAT_SECONDS
                 child.send_signal(signal.SIGUSR1)
 
@@ -174,4 +200,4 @@ def launch(
 
     Raises UsageError when mpirun cannot be started.
     """
-    return Launcher(rank_command(mpirun, ranks, program, mpirun_args)).run()
+    return Launcher(rank_command(mpirun, ranks, program, mpirun_args)).run(reports=True)

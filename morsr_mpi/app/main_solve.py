@@ -22,6 +22,7 @@ def solve_command(path: Path, settings: Settings, *, as_json: bool, debug: bool)
     with Requests(interrupts=not info.launched) as requests:
         from morsr_mpi.adapters.hdf5_problem import load_problem
         from morsr_mpi.app.agree import CommonError
+        from morsr_mpi.app.outcome import tell_ended
         from morsr_mpi.app.solve import Outcome, run_solve
 
         try:
@@ -29,12 +30,14 @@ def solve_command(path: Path, settings: Settings, *, as_json: bool, debug: bool)
                 lambda: load_problem(path), settings, requests=requests, info=info
             )
         except CommonError as exc:
+            tell_ended()
             if info.rank == exc.rank:
                 if debug and exc.__cause__ is not None:
                     traceback.print_exception(exc.__cause__)
                 print(f"morsr: error: {exc.message}", file=sys.stderr, flush=True)
             return exc.exit_code
         if outcome.rank == 0:
+            tell_ended()
             if as_json:
                 print(strict_json(outcome.result.to_json()), flush=True)
             else:

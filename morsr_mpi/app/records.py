@@ -19,6 +19,8 @@ from morsr_mpi.storage.checkpoint import Checkpoint
 
 #: The incumbent in result.h5 is at most this old; longer where writing it takes long.
 RESULT_SECONDS = 1.0
+#: The first checkpoint comes after this time.
+FIRST_SECONDS = 1.0
 #: Writing may take this part of the time at most.
 WRITE_SHARE = 0.02
 
@@ -43,7 +45,9 @@ class Records:
         self._describe = describe
         self._writer = Writer(warn)
         now = clock.now()
-        self._checkpoints = Interval(checkpoint_every, now)
+        # The first comes early, so that there is something to resume from.
+        self._every = checkpoint_every
+        self._checkpoints = Interval(min(checkpoint_every, FIRST_SECONDS), now)
         self._results = Interval(RESULT_SECONDS, now)
         self._last_objective = b""
 
@@ -51,6 +55,7 @@ class Records:
         """After a commit: have written what is due. wanted: a checkpoint was asked for."""
         now = self._clock.now()
         if wanted or self._checkpoints.due(now):
+            self._checkpoints.seconds = max(self._checkpoints.seconds, self._every)
             self._checkpoints.done(now)
             checkpoint = checkpoint_of(search)
             self._writer.submit(

@@ -6,6 +6,7 @@ ranks of one run and the runs of one resumed job share it.
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import os
 from pathlib import Path
@@ -54,6 +55,14 @@ class RunDirectory:
                 "--run-dir that you may write to"
             ) from None
         return run
+
+    def discard(self) -> None:
+        """Remove what `create` made, unless something else has been written by now."""
+        with contextlib.suppress(OSError):
+            self.log_file.unlink()
+            for part in PARTS:
+                (self.path / part).rmdir()
+            self.path.rmdir()
 
     @classmethod
     def reopen(cls, path: str | os.PathLike[str]) -> RunDirectory:

@@ -25,6 +25,7 @@ from morsr_mpi.app.environment import (
     launch_info,
 )
 from morsr_mpi.app.narrator import Narrator
+from morsr_mpi.app.outcome import tell_ready
 from morsr_mpi.app.records import Records
 from morsr_mpi.app.resume import Start, find_start, restore, share_checkpoint
 from morsr_mpi.app.rundir import RunDirectory
@@ -160,6 +161,8 @@ class _Job:
         """Take all steps."""
         together, describe = self._together, self.internal_line
         problem = together.agree(self._load, describe)
+        if self._chief:
+            tell_ready()  # every rank has been heard of, so every rank has its handlers
         run_dir = self._settings.run_dir
         if run_dir is not None:
             self._run = together.agree_on(0, self._open_run_dir, describe)
@@ -170,7 +173,11 @@ class _Job:
             start = together.agree_on(0, lambda: self._find_start(problem), describe)
             self._start = start or Start()
         checkpoint = share_checkpoint(together, self._start)
-        prepared = together.agree(lambda: prepare(problem), describe)
+        try:
+            prepared = together.agree(lambda: prepare(problem), describe)
+        except CommonError:
+            self._discard()
+            raise
         if checkpoint is None:
             searches = [
                 Search(problem, prepared, self._options) for _ in range(self._settings.ranks)
@@ -193,6 +200,12 @@ class _Job:
         run = RunDirectory.reopen(path) if self._settings.resume else RunDirectory.create(path)
         self._requests.stop_file = run.stop_file
         return run
+
+    def _discard(self) -> None:
+        """Remove a run directory made for a problem that turned out to be none."""
+        if self._chief and self._run is not None and not self._settings.resume:
+            self._run.discard()
+            self._run = None
 
     def _find_start(self, problem: QuadraticProblem) -> Start:
         assert self._run is not None

@@ -34,10 +34,14 @@ IDLE_SLEEP_MAX_SECONDS: Final = 0.001
 MAX_DIMENSION: Final = 65536
 #: Largest number of targets of one problem.
 MAX_TARGETS: Final = 1 << 20
-#: Doubled coordinates of a target stay below this: in int32 a factor 2 remains for the search.
-MAX_DOUBLED: Final = 1 << 30
+#: Doubled coordinates of a target stay below this: the search has room in int32 around it.
+MAX_DOUBLED: Final = 1 << 28
 #: Asymmetry of Q that is taken for rounding and removed: this times max(|Qii|, |Qjj|).
 SYMMETRY_TOLERANCE: Final = 1e-12
+#: Range of the scale and of the diagonal of Q: products and roots of them stay far from the ends
+#: of float64, where relative error bounds no longer hold.
+SCALE_RANGE: Final = (1e-60, 1e60)
+DIAGONAL_RANGE: Final = (1e-100, 1e100)
 #: Largest opaque snapshot in a checkpoint.
 MAX_SNAPSHOT_BYTES: Final = 1 << 30
 #: Bytes of an array that are validated, hashed, stored or compared at a time (one chunk).

@@ -18,9 +18,11 @@ from numpy.typing import ArrayLike, NDArray
 from morsr_mpi.base.canonical import encode
 from morsr_mpi.base.config import (
     BLOCK_BYTES,
+    DIAGONAL_RANGE,
     MAX_DIMENSION,
     MAX_DOUBLED,
     MAX_TARGETS,
+    SCALE_RANGE,
     SYMMETRY_TOLERANCE,
 )
 from morsr_mpi.base.errors import InputError
@@ -101,6 +103,7 @@ class QuadraticProblem:
         _check_finite(Q, "Q")
         _check_finite(target, "target")
         _check_reach(targets, value)
+        _check_diagonal(Q)
         _symmetrise(Q)
         targets += 0.0  # -0.0 becomes 0.0: equal problems have equal digests
         Q.setflags(write=False)
@@ -148,7 +151,27 @@ def _check_scale(scale: float) -> float:
         raise InputError(f"scale must be a positive number, not {scale!r}") from None
     if not 0.0 < value < float("inf"):
         raise InputError(f"scale = {value!r}; it must be positive and finite")
+    if not SCALE_RANGE[0] <= value <= SCALE_RANGE[1]:
+        raise InputError(
+            f"scale = {value!r} is outside {SCALE_RANGE[0]:g} to {SCALE_RANGE[1]:g}; choose other "
+            "units for scale and target"
+        )
     return value
+
+
+def _check_diagonal(Q: Array) -> None:
+    """Raise InputError for a diagonal too far from 1 for error bounds in float64.
+
+    Entries that are not positive are left to the factorisation, which names the pivot.
+    """
+    diagonal = np.diagonal(Q)
+    far = (diagonal > 0.0) & ((diagonal < DIAGONAL_RANGE[0]) | (diagonal > DIAGONAL_RANGE[1]))
+    if far.any():
+        i = int(np.argmax(far))
+        raise InputError(
+            f"Q[{i},{i}] = {diagonal[i]!r} is outside {DIAGONAL_RANGE[0]:g} to "
+            f"{DIAGONAL_RANGE[1]:g}; multiply Q by a constant"
+        )
 
 
 def _check_finite(array: Array, name: str) -> None:
@@ -177,7 +200,7 @@ def _check_reach(targets: Array, scale: float) -> None:
             i, j = (int(x) for x in np.argwhere(far)[0])
             raise InputError(
                 f"target {start + i} is too far out: |2 * target[{j}] / scale| = "
-                f"{doubled[i, j]:.3g} must stay below 2**30; subtract a lattice point first "
+                f"{doubled[i, j]:.3g} must stay below 2**28; subtract a lattice point first "
                 "or use a larger scale"
             )
 

@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from morsr_mpi.base.errors import InternalError
+from morsr_mpi.base.errors import InputError, InternalError
 from morsr_mpi.objectives.problem import QuadraticProblem
 from morsr_mpi.search import _engine
 from morsr_mpi.search.chambers import Chamber, Prefix, unpack
@@ -44,6 +44,17 @@ def units_of(ticks: int) -> int:
     return -(-ticks // TICKS)
 
 
+def advance(kernel: _engine.Beam | _engine.Prove, ticks: int) -> bool:
+    """One step of a kernel; InputError where a coordinate leaves the range of int32."""
+    try:
+        return kernel.step(ticks)
+    except OverflowError:
+        raise InputError(
+            "Q is too ill-conditioned to search: a conditional centre lies beyond 2**28 lattice "
+            "steps; add damping to the diagonal of Q or rescale its coordinates"
+        ) from None
+
+
 class Explorer:
     """Begins tasks of one problem; holds what they share (factors), nothing of the search."""
 
@@ -52,7 +63,10 @@ class Explorer:
         self.parts = [PartExplorer(part) for part in prepared.parts]
 
     def begin(self, task: Task) -> Run:
-        """Start a task.  Raises InternalError for a task no honest rank plans."""
+        """Start a task.  Raises InternalError for a task no honest rank plans.
+
+        Its steps raise InputError where Q is so ill-conditioned that coordinates overflow.
+        """
         if not 0 <= task.target < self.targets or not 0 <= task.part < len(self.parts):
             raise InternalError(f"task for target {task.target}, part {task.part}: no such thing")
         if task.kind == COMPLETE:
@@ -103,7 +117,7 @@ class CompleteRun:
         if self.beam is None:
             self._begin()
             return False  # a factorisation may have taken long: let the caller poll
-        if self.beam.step(max(1, units) * TICKS):
+        if advance(self.beam, max(1, units) * TICKS):
             self._finish()
         return self.at == len(self.beams)
 
@@ -186,7 +200,7 @@ class ProveRun:
             if self.prove is None:
                 self.prove = self._begin(self.chambers[self.at])
             left = self.budget - self.spent - self._cost()
-            done = self.prove.step(min(left, max(1, units) * TICKS)) if left > 0 else False
+            done = left > 0 and advance(self.prove, min(left, max(1, units) * TICKS))
             if done or self.spent + self._cost() >= self.budget:
                 self._finish()
         return True

@@ -63,13 +63,18 @@ class Part:
     _factors: OrderedDict[OrderName, Factor] = field(default_factory=OrderedDict)
 
     @property
+    def unit(self) -> float:
+        """Objective of one unit of cost: scale squared, as a product (pow differs by libm)."""
+        return self.problem.scale * self.problem.scale
+
+    @property
     def slack(self) -> float:
         """Factor from an incumbent's objective to the pruning limit in lattice units, ≥ exact.
 
         Where nothing can be certified the enumeration is one more heuristic, with a small margin.
         """
         delta = self.tolerance if self.tolerance < 1.0 else 1e-2
-        return float(1.0 / (self.problem.scale**2 * (1.0 - delta))) * (1.0 + 2.0**-50)
+        return float(1.0 / (self.unit * (1.0 - delta))) * (1.0 + 2.0**-50)
 
     @cached_property
     def prover(self) -> Factor:
@@ -100,7 +105,7 @@ class Part:
         """Turn a computed bound in lattice units into a proven bound of the objective."""
         if self.tolerance >= 1.0:
             return 0.0
-        value = bound * self.problem.scale**2 * (1.0 - self.tolerance) * (1.0 - 2.0**-50)
+        value = bound * self.unit * (1.0 - self.tolerance) * (1.0 - 2.0**-50)
         return max(0.0, float(np.nextafter(value, -np.inf)))
 
 

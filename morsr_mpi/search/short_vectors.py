@@ -18,6 +18,8 @@ from morsr_mpi.search import _engine
 MAX_NORM = 8
 #: A table takes up to 0.5 MB per tile and pays where enumerations can end.
 MAX_TABLE_TILES = 32
+#: Norms of a table lie in this range, so that its arithmetic in float32 is that of real numbers.
+FLOAT32_SAFE = (1e-25, 1e25)
 
 
 @lru_cache(maxsize=1)
@@ -69,6 +71,9 @@ def table_of(diag: NDArray[np.float64]) -> tuple[NDArray[np.float32], NDArray[np
                 row += U[i, k] * half[k]
             total += row * row
         limits[j] = (MAX_NORM + 2) * proven_least_eigenvalue(U) * (1.0 - 1e-9)
+        # The first pass is in float32: far from its limits, or no table for this tile.
+        if not (FLOAT32_SAFE[0] < limits[j] and float(np.max(total)) < FLOAT32_SAFE[1]):
+            limits[j] = 0.0
         within = np.flatnonzero(total < limits[j] * (1.0 + 1e-6))
         order = within[np.argsort(total[within], kind="stable")]
         chosen.append(order)

@@ -14,7 +14,7 @@ import numpy as np
 
 from morsr_mpi.base.canonical import CanonicalError, decode, encode
 from morsr_mpi.base.digest import sha256
-from morsr_mpi.base.errors import InputError, InternalError
+from morsr_mpi.base.errors import InputError, InternalError, UsageError
 from morsr_mpi.objectives.problem import QuadraticProblem
 from morsr_mpi.objectives.solution import Solution
 from morsr_mpi.search import schedule
@@ -117,8 +117,12 @@ class Search:
     def _done(self, unit: TargetState) -> bool:
         if unit.exhausted:
             return True
+        return not unit.flight and self.spent(unit)
+
+    def spent(self, unit: TargetState) -> bool:
+        """Whether the target of a unit has used its budget."""
         work = self.options.work
-        if work is None or unit.flight:
+        if work is None:
             return False
         return sum(other.work for other in self.target(unit.target)) >= work
 
@@ -159,7 +163,8 @@ class Search:
     ) -> Search:
         """Return the state a snapshot was taken of; a larger budget wakes targets that had theirs.
 
-        Raises InputError when the snapshot is malformed or of another problem.
+        Raises InputError when the snapshot is malformed or of another problem, UsageError when a
+        target has work in flight beyond its budget: to stop there would drop what is in flight.
         """
         search = cls(problem, prepared, options)
         try:
@@ -181,6 +186,13 @@ class Search:
                     raise InputError("the checkpoint's state is malformed or of another problem")
         except (CanonicalError, InternalError, TypeError, ValueError) as error:
             raise InputError(f"the checkpoint's state cannot be read: {error}") from None
+        done = [unit for unit in search.units if unit.flight and search.spent(unit)]
+        if done:
+            used = max(unit.work for unit in done)
+            raise UsageError(
+                f"--work {options.work} is no more than the {used} units per target that the run "
+                "has used already; give more"
+            )
         asleep = {index for _, members in search._flight for index in members}
         queue = [index for index in waiting if isinstance(index, int)]
         rest = [u for u in range(len(search.units)) if u not in asleep and u not in set(queue)]
@@ -221,7 +233,7 @@ class Search:
         total = 0.0
         for unit, part in zip(self.target(t), self.prepared.parts, strict=True):
             best = max(part.lower_bound(unit.bound), float(part.root_bounds[t]))
-            best = min(best, part.lower_bound(unit.objective / self.problem.scale**2))
+            best = min(best, part.lower_bound(unit.objective / part.unit))
             total = float(np.nextafter(total + best, 0.0)) if total > 0.0 else best
         return total
 

@@ -30,17 +30,17 @@ sys.exit(max(codes))
 """
 
 RANK = """
-import signal, sys, time
+import os, signal, sys, time
 signal.signal(signal.SIGUSR1, lambda *_: sys.exit(75))
-print("up", flush=True)
+os.write(1, b"up" + bytes([10]))
 time.sleep(60)
 """
 
 STUBBORN = """
-import signal, time
+import os, signal, time
 for number in (signal.SIGUSR1, signal.SIGTERM, signal.SIGINT):
     signal.signal(number, signal.SIG_IGN)
-print("up", flush=True)
+os.write(1, b"up" + bytes([10]))
 time.sleep(60)
 """
 
@@ -121,10 +121,13 @@ def started(request: pytest.FixtureRequest) -> Iterator[subprocess.Popen[str]]:
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
-    assert [process.stdout.readline().strip() for _ in range(2)] == ["up", "up"]
-    yield process
-    process.kill()
-    process.communicate()
+    try:
+        # Written by os.write in one piece: two ranks share the pipe.
+        assert [process.stdout.readline().strip() for _ in range(2)] == ["up", "up"]
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def _gone(code: str) -> bool:

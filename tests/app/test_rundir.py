@@ -49,3 +49,12 @@ def test_resume_needs_a_directory_and_removes_the_stop_file(tmp_path: Path) -> N
     with pytest.raises(UsageError, match="is no run directory"):
         RunDirectory.reopen(tmp_path / "other")
     assert not any((tmp_path / "other").iterdir())
+
+
+def test_discard_removes_what_create_made_and_nothing_else(tmp_path: Path) -> None:
+    RunDirectory.create(tmp_path / "a").discard()
+    assert not (tmp_path / "a").exists()
+    kept = RunDirectory.create(tmp_path / "b")
+    (kept.path / "mine.txt").write_text("mine")
+    kept.discard()
+    assert (kept.path / "mine.txt").read_text() == "mine"

@@ -8,15 +8,19 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from instances import drive, random_problem
+from instances import drive, random_problem, run_task
 
+from morsr_mpi.base.errors import InputError
 from morsr_mpi.lattice.points import basis
 from morsr_mpi.objectives.problem import QuadraticProblem
 from morsr_mpi.search import _engine
+from morsr_mpi.search.chambers import Chamber, pack
+from morsr_mpi.search.explore import Explorer
 from morsr_mpi.search.factor import coordinates_of
 from morsr_mpi.search.options import SearchOptions
 from morsr_mpi.search.prepare import prepare
 from morsr_mpi.search.reference import objective
+from morsr_mpi.search.tasks import PROVE, Task, TaskResult
 
 
 def fpylll_optimum(problem: QuadraticProblem) -> float:
@@ -110,3 +114,32 @@ def test_hopeless_conditioning_is_never_certified() -> None:
     assert solution.lower_bound[0] == 0.0
     value = objective(problem.Q, problem.targets[0], 1.0, solution.doubled[0])
     assert solution.objective[0] == pytest.approx(value, rel=1e-3)
+
+
+@pytest.mark.parametrize("factor", [2.0**-200, 2.0**-150, 2.0**-90, 2.0**90, 2.0**130, 2.0**200])
+@pytest.mark.parametrize("seed", [1, 4])
+def test_an_enumeration_finds_the_optimum_however_large_q_is(seed: int, factor: float) -> None:
+    """The table of short vectors works in float32; outside its range it must step back."""
+    plain = random_problem(24, 8.0, seed)
+    best = float(drive(plain, SearchOptions(None)).solution().objective[0])
+    problem = QuadraticProblem.create(plain.Q * factor, plain.targets, 1.0)
+    prepared = prepare(problem)
+    root = Chamber(None, 0, b"", 0.0)
+    task = Task(PROVE, 0, 0, 1.3 * best * factor, (pack([root]), 0, 10**6))
+    result = TaskResult.from_bytes(run_task(Explorer(problem, prepared), task))
+    assert result.chambers == ()
+    assert result.objective == best * factor
+
+
+def test_the_unit_of_cost_is_a_product() -> None:
+    """pow(s, 2) is not correctly rounded and differs between versions of the C library."""
+    for scale in (0.890644009757339, 1.263554708668362):
+        part = prepare(random_problem(16, 3.0, 1, scale=scale)).parts[0]
+        assert part.unit == scale * scale
+
+
+def test_overflowing_coordinates_are_an_error_of_the_data() -> None:
+    Q = np.eye(16)
+    Q[0, 0], Q[0, 8], Q[8, 0], Q[8, 8] = 1e-20, 1e-10 * (1 - 1e-12), 1e-10 * (1 - 1e-12), 1.0
+    with pytest.raises(InputError, match="ill-conditioned"):
+        drive(QuadraticProblem.create(Q, np.full(16, 0.3)), SearchOptions(10**6))

@@ -125,6 +125,23 @@ def test_a_larger_budget_wakes_a_finished_search() -> None:
     assert done.solution().to_bytes() == direct.solution().to_bytes()
 
 
+def test_a_budget_below_what_is_used_is_refused_while_work_is_in_flight() -> None:
+    problem = random_problem(64, 200.0, 8)
+    prepared = prepare(problem)
+    explorer = Explorer(problem, prepared)
+    search = Search(problem, prepared, SearchOptions(None))
+    while search.units[0].work < 10_000:
+        pulse, tasks = search.plan()
+        search.commit(pulse, [run_task(explorer, task) for task in tasks])
+    quiet = search.snapshot()
+    search.plan()
+    with pytest.raises(UsageError, match="give more"):
+        Search.restore(problem, prepared, SearchOptions(5_000), search.snapshot())
+    done = Search.restore(problem, prepared, SearchOptions(5_000), quiet)
+    assert done.finished
+    assert done.solution().work[0] == search.units[0].work
+
+
 @pytest.mark.parametrize("damage", [b"", b"\x00", b"\x83\x01\x02\x03"])
 def test_damaged_snapshots_are_refused(damage: bytes) -> None:
     problem = random_problem(16, 5.0, 1)

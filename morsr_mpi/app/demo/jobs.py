@@ -74,7 +74,7 @@ def _program(job: Job) -> list[str]:
 def _result(job: Job, command: list[str]) -> SolveResult:
     """Run a command under supervision and return the result it has left."""
     with _standard_output_to(job.run_dir.with_suffix(".txt")):
-        code = Launcher(command).run()
+        code = Launcher(command).run(reports=True)
     if code == EXIT_STOPPED or code > 128:
         raise DemoStoppedError(
             f"stopped; what was found so far is in {job.run_dir}, and `morsr demo` starts anew"
