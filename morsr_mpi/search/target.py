@@ -102,7 +102,6 @@ class TargetState:
         return tuple(tasks)
 
     def _plan_proof(self) -> tuple[Task, ...]:
-        self._prune()
         tasks = schedule.proof_tasks(self.work)
         chosen_count = min(tasks * self.bundle, len(self.frontier))
         if len(self.frontier) > FRONTIER_HIGH_WATER:
@@ -162,13 +161,6 @@ class TargetState:
     def _prune(self) -> None:
         limit = self.objective * self.limit_scale
         self.frontier = [c for c in self.frontier if c.bound <= limit]
-
-    def depths(self) -> dict[int, int]:
-        """Open chambers by number of pinned tiles."""
-        out: dict[int, int] = {}
-        for chamber in self.frontier:
-            out[chamber.depth] = out.get(chamber.depth, 0) + 1
-        return dict(sorted(out.items()))
 
     def to_bytes(self) -> bytes:
         """Canonical bytes of the whole state, what is in flight included."""
