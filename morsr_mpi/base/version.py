@@ -8,4 +8,4 @@ from __future__ import annotations
 
 __version__ = "0.1.0"
 
-ALGORITHM_VERSION = 1
+ALGORITHM_VERSION = 2

@@ -10,6 +10,8 @@ from morsr_mpi.base.version import ALGORITHM_VERSION
 
 DEFAULT_WORK = 10_000_000
 MAX_PULSE_TASKS = 1 << 16
+#: Pulses planned ahead; more only makes cutoffs older.
+MAX_LAG = 64
 
 
 @dataclass(frozen=True)
@@ -27,8 +29,8 @@ class SearchOptions:
     def __post_init__(self) -> None:
         if self.work is not None and not 0 < self.work < 2**62:
             raise UsageError(f"--work must be a positive number of units or inf, not {self.work}")
-        if self.lag != 0:
-            raise UsageError(f"--lag {self.lag} is not available in this version; leave it at 0")
+        if not 0 <= self.lag <= MAX_LAG:
+            raise UsageError(f"--lag must be between 0 and {MAX_LAG}, not {self.lag}")
         if self.pulse_tasks is not None and not 0 < self.pulse_tasks <= MAX_PULSE_TASKS:
             raise UsageError(
                 f"--pulse-tasks must be between 1 and {MAX_PULSE_TASKS}, not {self.pulse_tasks}"

@@ -24,7 +24,7 @@ from morsr_mpi.search.target import TargetState
 from morsr_mpi.search.tasks import Task
 
 SNAPSHOT_TAG = "morsr-state"
-SNAPSHOT_VERSION = 1
+SNAPSHOT_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -73,20 +73,20 @@ class Search:
         room = schedule.pulse_units(self._total_work())
         tasks: list[Task] = []
         members: list[int] = []
-        later: list[int] = []
         while self._waiting and len(tasks) < width and (not tasks or room > 0.0):
             index = self._waiting.popleft()
             unit = self.units[index]
-            if self._done(unit):
+            if self.spent(unit):
                 continue
-            batch = unit.plan()
-            if not batch:
-                later.append(index)
+            unit.refill(self.options.lag + 1)
+            batch = unit.launch(number)
+            if not batch:  # its next commit brings it back
                 continue
             members.append(index)
             tasks.extend(batch)
             room -= sum(task.weight for task in batch)
-        self._waiting.extendleft(reversed(later))
+        # One batch of a unit in a pulse; what else it has ready goes into those that follow.
+        self._waiting.extend(index for index in members if self.units[index].ready)
         if tasks:
             self._flight.append((number, tuple(members)))
             self.pulse += 1
@@ -96,18 +96,27 @@ class Search:
         """Take in the results of the oldest pulse in flight, in the order of its tasks."""
         if not self._flight or self._flight[0][0] != pulse:
             raise InternalError(f"pulse {pulse} is not the next one to commit")
-        _, members = self._flight.popleft()
+        _, members = self._flight[0]
+        count = sum(len(self.units[index].flight[pulse].tasks) for index in members)
+        if count != len(results):
+            raise InternalError(f"{len(results)} results for {count} tasks of pulse {pulse}")
+        self._flight.popleft()
         at = 0
         for index in members:
             unit = self.units[index]
-            count = len(unit.flight)
-            unit.commit(results[at : at + count])
-            at += count
-            if not self._done(unit):
-                self._waiting.append(index)
-        if at != len(results):
-            raise InternalError(f"{len(results)} results for {at} tasks of pulse {pulse}")
+            unit.refill(self.options.lag + 1)  # on the state before this commit, if still due
+            end = at + len(unit.flight[pulse].tasks)
+            unit.commit(pulse, results[at:end])
+            at = end
+        self._wake(members)
         self.committed += 1
+
+    def _wake(self, members: Sequence[int]) -> None:
+        """Let units of which something was committed take part in the next pulses."""
+        queued = set(self._waiting)
+        self._waiting.extend(
+            index for index in members if index not in queued and not self._done(self.units[index])
+        )
 
     def target(self, t: int) -> list[TargetState]:
         """Return the units of one target, by component."""
@@ -117,6 +126,7 @@ class Search:
     def _done(self, unit: TargetState) -> bool:
         if unit.exhausted:
             return True
+        # What is planned and in no pulse yet waits there for a larger budget.
         return not unit.flight and self.spent(unit)
 
     def spent(self, unit: TargetState) -> bool:
@@ -137,7 +147,10 @@ class Search:
     def in_flight(self) -> list[tuple[int, tuple[Task, ...]]]:
         """Pulses planned and not committed, with their tasks; a restored state goes on here."""
         return [
-            (number, tuple(task for index in members for task in self.units[index].flight))
+            (
+                number,
+                tuple(task for index in members for task in self.units[index].flight[number].tasks),
+            )
             for number, members in self._flight
         ]
 
@@ -182,6 +195,9 @@ class Search:
                     search.units = [TargetState.from_bytes(bytes(unit)) for unit in units]
                     search.pulse, search.committed = int(pulse), int(committed)
                     search._flight = deque((int(p), tuple(members)) for p, members in flight)
+                    for number, members in search._flight:
+                        if any(number not in search.units[index].flight for index in members):
+                            raise InternalError(f"pulse {number} lacks tasks")
                 case _:
                     raise InputError("the checkpoint's state is malformed or of another problem")
         except (CanonicalError, InternalError, TypeError, ValueError) as error:
@@ -195,8 +211,11 @@ class Search:
             )
         asleep = {index for _, members in search._flight for index in members}
         queue = [index for index in waiting if isinstance(index, int)]
-        rest = [u for u in range(len(search.units)) if u not in asleep and u not in set(queue)]
-        search._waiting = deque(u for u in queue + rest if not search._done(search.units[u]))
+        known = asleep | set(queue)
+        woken = [
+            u for u, unit in enumerate(search.units) if u not in known and not search._done(unit)
+        ]
+        search._waiting = deque(queue + woken)
         return search
 
     def solution(self) -> Solution:

@@ -14,6 +14,7 @@ from morsr_mpi.base.config import FRONTIER_HIGH_WATER
 from morsr_mpi.base.digest import sha256
 from morsr_mpi.base.errors import InternalError
 from morsr_mpi.search import schedule
+from morsr_mpi.search.batches import Batch, total_budget
 from morsr_mpi.search.chambers import Chamber, pack, unpack
 from morsr_mpi.search.tasks import COMPLETE, PROVE, Task, TaskResult
 
@@ -38,13 +39,15 @@ class TargetState:
     rung: int = 0
     position: int = 0  # next beam of the rung
     thrift: float = 1.0  # work of the last beams over what was predicted without pruning
+    fill: float = 1.0  # work of the last enumeration over its budget
     beam_work: int = 0
     proof_work: int = 0
     batches: int = 0
     hungry: bool = False  # the last enumeration used most of its budget
     bundle: int = schedule.MIN_BUNDLE  # chambers of one enumeration task
     frontier: list[Chamber] = field(default_factory=list)
-    flight: tuple[Task, ...] = ()
+    ready: list[Batch] = field(default_factory=list)  # planned, in no pulse yet
+    flight: dict[int, Batch] = field(default_factory=dict)  # by pulse, ascending
     best_bound: float = 0.0  # greatest proven bound so far, lattice units
     _digest: bytes = b""
 
@@ -65,23 +68,43 @@ class TargetState:
     @property
     def exhausted(self) -> bool:
         """Whether nothing is left that could be better: the certificate."""
-        return not self.frontier and not self.flight
+        return not self.frontier and not self.ready and not self.flight
 
     @property
     def bound(self) -> float:
         """Greatest proven lower bound of the optimum in lattice units, before δ."""
         return self.best_bound
 
-    def plan(self) -> tuple[Task, ...]:
-        """Move the next batch into flight; empty while one is there or nothing is left."""
-        if self.flight or not self.frontier:
+    def refill(self, depth: int) -> None:
+        """Plan until `depth` batches are planned and not committed, or nothing is left to plan.
+
+        Whether it is called at once after a commit or just before the next makes no difference:
+        only a commit changes what would be planned.  So the sequence of a target is fixed: plan
+        `depth` batches, then for each batch: commit it, plan another.
+        """
+        while len(self.ready) + len(self.flight) < depth:
+            tasks = self._plan_batch()
+            if not tasks:
+                break
+            self.ready.append(Batch(tasks))
+            self._digest = b""
+
+    def launch(self, pulse: int) -> tuple[Task, ...]:
+        """Move the next batch into a pulse and return its tasks; empty when none is ready."""
+        if not self.ready:
+            return ()
+        batch = self.ready.pop(0)
+        self.flight[pulse] = batch
+        self._digest = b""
+        return batch.tasks
+
+    def _plan_batch(self) -> tuple[Task, ...]:
+        if not self.frontier:
             return ()
         share = schedule.proof_share(8 * self.tiles)
         due = self.rung > 0 and self.proof_work < share * self.beam_work
         tasks = () if due else self._plan_beams()
-        self.flight = tasks or self._plan_proof()
-        self._digest = b""
-        return self.flight
+        return tasks or self._plan_proof()
 
     def _plan_beams(self) -> tuple[Task, ...]:
         m = self.tiles
@@ -120,17 +143,24 @@ class TargetState:
         for i in range(tasks):
             # Dealt out one by one, so that every task gets chambers of all bounds.
             body = (pack(chosen[i::tasks]), schedule.SPLIT if splitting else 0, budget)
-            out.append(Task(PROVE, self.target, self.part, self.objective, body, float(budget)))
+            weight = self.fill * float(budget)
+            out.append(Task(PROVE, self.target, self.part, self.objective, body, weight))
         return tuple(out)
 
-    def commit(self, results: Sequence[bytes]) -> None:
-        """Take in the results of the batch in flight, in the order of its tasks."""
-        if len(results) != len(self.flight):
-            raise InternalError(f"{len(results)} results for {len(self.flight)} tasks in flight")
+    def commit(self, pulse: int, results: Sequence[bytes]) -> None:
+        """Take in all results of the batch in a pulse, in the order of its tasks."""
+        batch = self._in_flight(pulse)
+        if len(results) != len(batch.tasks):
+            raise InternalError(f"{len(results)} results for {len(batch.tasks)} tasks in flight")
+        self.settle(pulse, range(len(results)), results)
+
+    def settle(self, pulse: int, indices: Sequence[int], results: Sequence[bytes]) -> None:
+        """Take in results of some tasks of the batch in a pulse, in the order given."""
+        batch = self._in_flight(pulse)
         opened: list[Chamber] = []
-        before, beams_before = self.proof_work, self.beam_work
-        for task, data in zip(self.flight, results, strict=True):
+        for index, data in zip(indices, results, strict=True):
             result = TaskResult.from_bytes(data)
+            task = batch.settle(index, result.work)
             if task.kind == PROVE:
                 self.proof_work += result.work
                 opened.extend(result.chambers)
@@ -138,25 +168,50 @@ class TargetState:
                 self.beam_work += result.work
             if result.point and (result.objective, result.point) < (self.objective, self.point):
                 self.objective, self.point = result.objective, result.point
-        budget = sum(task.weight for task in self.flight)
-        if self.flight[0].kind == COMPLETE:
-            measured = self.thrift * (self.beam_work - beams_before) / budget
-            self.thrift = min(2.0, max(1.0 / 256.0, measured))
-        else:
-            used = self.proof_work - before
-            self.hungry = used > 0.5 * budget
-            # Many chambers turn out small: bundles grow until tasks fill their budget.
-            if used < 0.5 * budget:
-                self.bundle = min(schedule.MAX_BUNDLE, 2 * self.bundle)
-            elif used > 0.9 * budget:
-                self.bundle = max(schedule.MIN_BUNDLE, self.bundle // 2)
+        self._close(pulse, opened)
+
+    def drop(self, pulse: int) -> None:
+        """Give up what is open of the batch in a pulse; its chambers return to the frontier."""
+        batch = self._in_flight(pulse)
+        left = batch.open
+        returned = batch.chambers(left)
+        batch.settled = [True] * len(batch.tasks)
+        self._close(pulse, returned)
+
+    def _in_flight(self, pulse: int) -> Batch:
+        if pulse not in self.flight:
+            raise InternalError(f"target {self.target} has no task in pulse {pulse}")
+        return self.flight[pulse]
+
+    def _close(self, pulse: int, opened: list[Chamber]) -> None:
+        """Take in chambers; learn from the batch when nothing of it is open."""
+        batch = self.flight[pulse]
+        if batch.closed:
+            del self.flight[pulse]
+            self.batches += 1
+            self._learn(batch)
         self.frontier.extend(opened)
-        self.flight = ()
-        self.batches += 1
         self._prune()
         least = min((c.bound for c in self.frontier), default=INFINITY)
+        for other in (*self.ready, *self.flight.values()):
+            least = min(least, other.bound)
         self.best_bound = max(self.best_bound, min(least, self.objective * self.limit_scale))
         self._digest = b""
+
+    def _learn(self, batch: Batch) -> None:
+        """Adapt predictions and the size of bundles to what a batch cost."""
+        budget = total_budget(batch.tasks)
+        if batch.kind == COMPLETE:
+            measured = self.thrift * batch.used / budget
+            self.thrift = min(2.0, max(1.0 / 256.0, measured))
+            return
+        self.hungry = batch.used > 0.5 * budget
+        self.fill = min(1.0, max(1.0 / 64.0, batch.used / budget))
+        # Many chambers turn out small: bundles grow until tasks fill their budget.
+        if batch.used < 0.5 * budget:
+            self.bundle = min(schedule.MAX_BUNDLE, 2 * self.bundle)
+        elif batch.used > 0.9 * budget:
+            self.bundle = max(schedule.MIN_BUNDLE, self.bundle // 2)
 
     def _prune(self) -> None:
         limit = self.objective * self.limit_scale
@@ -171,9 +226,10 @@ class TargetState:
                 (self.objective, self.point),
                 (self.rung, self.position, self.beam_work, self.proof_work),
                 (self.batches, self.hungry, self.bundle),
-                (self.best_bound, self.thrift),
+                (self.best_bound, self.thrift, self.fill),
                 pack(ordered),
-                tuple(task.to_bytes() for task in self.flight),
+                tuple(batch.to_bytes() for batch in self.ready),
+                tuple((pulse, batch.to_bytes()) for pulse, batch in self.flight.items()),
             )
         )
 
@@ -186,16 +242,19 @@ class TargetState:
                 (float(objective), bytes(point)),
                 (int(rung), int(position), int(beam), int(proof)),
                 (int(batches), bool(hungry), int(bundle)),
-                (float(bound), float(thrift)),
+                (float(bound), float(thrift), float(fill)),
                 tuple(frontier),
-                tuple(tasks),
+                tuple(ready),
+                tuple(flight),
             ):
                 state = cls(target, part, k, tiles, scale, objective, point, rung, position)
                 state.beam_work, state.proof_work, state.batches = beam, proof, batches
                 state.hungry, state.bundle = hungry, bundle
-                state.best_bound, state.thrift = bound, thrift
+                state.best_bound, state.thrift, state.fill = bound, thrift, fill
                 state.frontier = list(unpack(frontier))
-                state.flight = tuple(Task.from_bytes(bytes(task)) for task in tasks)
+                state.ready = [Batch.from_bytes(bytes(data)) for data in ready]
+                for pulse, data in flight:
+                    state.flight[int(pulse)] = Batch.from_bytes(bytes(data))
                 return state
             case _:
                 raise InternalError("malformed state of a target")

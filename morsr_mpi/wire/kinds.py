@@ -17,7 +17,7 @@ class MessageType(IntEnum):
     CONSENSUS_VOTE = 4
     """Reserved for votes."""
     HEARTBEAT = 5
-    """Reserved for signs of life."""
+    """Progress of the sender: work done, time busy."""
     CACHE_REQUEST = 6
     """Asks for results by digest."""
     CACHE_RESPONSE = 7
@@ -32,3 +32,9 @@ class MessageType(IntEnum):
     """Any rank to the coordinator: stop at the next pulse boundary."""
     DONE = 20
     """The sender has committed its last pulse, with the state it ended in."""
+    TASK_REASSIGNMENT = 21
+    """Coordinator to all: other ranks for tasks of a pulse ordered earlier."""
+    PULSE_PROPOSAL = 22
+    """Coordinator to all: what it committed, and whose results count."""
+    RELAY = 23
+    """Frame over point-to-point with the content of a slot, while a round is late."""

@@ -31,6 +31,7 @@ from morsr_mpi.wire.shapes import (
     split_numbers,
     text,
 )
+from morsr_mpi.wire.steering import Heartbeat, Proposal, Reassignment
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,8 @@ class Order:
     """Who computes the tasks `first` … of a pulse; `total` tasks in all parts together.
 
     tasks: SHA-256 over the concatenated task ids; ranks: one per task; stop: why
-    nothing of this pulse is executed and the run ends before it; "" to go on.
+    nothing of this pulse is executed and the run ends before it; "" to go on. speeds:
+    relative speed of each rank that later orders will assume, empty where nothing changed.
     """
 
     TYPE: ClassVar[MessageType] = MessageType.CHAMBER_ASSIGNMENT
@@ -49,20 +51,23 @@ class Order:
     first: int
     ranks: tuple[int, ...]
     stop: str = ""
+    speeds: tuple[int, ...] = ()
 
     def fields(self) -> tuple[object, ...]:
-        """Ranks as two bytes each, big-endian."""
+        """Ranks and speeds as two bytes each, big-endian."""
         packed = pack(f">{len(self.ranks)}H", *self.ranks)
-        return (self.view, self.pulse, self.tasks, self.total, self.first, packed, self.stop)
+        speeds = pack(f">{len(self.speeds)}H", *self.speeds)
+        head = (self.view, self.pulse, self.tasks, self.total, self.first)
+        return (*head, packed, self.stop, speeds)
 
     @classmethod
     def parse(cls, f: tuple[object, ...]) -> Order:
         """Raise ValueError for fields that do not fit."""
-        view, pulse, tasks, total, first, packed, stop = f
+        view, pulse, tasks, total, first, packed, stop, speeds = f
         ranks = split_numbers(packed, 2)
         order = cls(
             count(view), count(pulse), digest(tasks), count(total, MAX_TASKS_PER_PULSE),
-            count(first), ranks, text(stop, MAX_REASON),
+            count(first), ranks, text(stop, MAX_REASON), split_numbers(speeds, 2),
         )  # fmt: skip
         if order.first + len(ranks) > order.total:
             raise ValueError("parts of an order that do not fit")
@@ -274,12 +279,15 @@ Message = (
     | CacheResponse
     | SlotRequest
     | Hello
+    | Heartbeat
+    | Reassignment
+    | Proposal
 )
 _PARSERS: dict[int, type[Message]] = {
     int(kind.TYPE): kind
     for kind in (
         Order, Results, Announcement, StopRequest, Done, CacheRequest, CacheResponse,
-        SlotRequest, Hello,
+        SlotRequest, Hello, Heartbeat, Reassignment, Proposal,
     )
 }  # fmt: skip
 

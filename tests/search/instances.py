@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 
 import numpy as np
@@ -42,14 +43,18 @@ def drive(
     slice_units: int = 4000,
     watch: Callable[[Search, int, tuple[Task, ...], list[bytes]], None] | None = None,
 ) -> Search:
-    """Run a search to its end on one rank."""
+    """Run a search to its end on one rank, with the lag of its options."""
     prepared = prepared or prepare(problem)
     search = search or Search(problem, prepared, options)
     explorer = Explorer(problem, prepared)
-    for pulse, tasks in search.in_flight():
-        search.commit(pulse, [run_task(explorer, task) for task in tasks])
+    flight = deque(search.in_flight())
     while not search.finished:
-        pulse, tasks = search.plan()
+        while len(flight) <= options.lag:
+            pulse, tasks = search.plan()
+            if not tasks:
+                break
+            flight.append((pulse, tasks))
+        pulse, tasks = flight.popleft()
         results = [run_task(explorer, task, slice_units) for task in tasks]
         search.commit(pulse, results)
         if watch is not None:

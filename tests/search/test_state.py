@@ -179,7 +179,9 @@ def test_tasks_and_results_survive_their_bytes() -> None:
         TaskResult.from_bytes(b"\x80")
 
 
-@pytest.mark.parametrize("options", [{"work": 0}, {"work": -5}, {"pulse_tasks": 0}, {"lag": 3}])
+@pytest.mark.parametrize(
+    "options", [{"work": 0}, {"work": -5}, {"pulse_tasks": 0}, {"lag": -1}, {"lag": 65}]
+)
 def test_options_that_make_no_sense(options: dict[str, int]) -> None:
     with pytest.raises(UsageError):
         SearchOptions(**options)  # type: ignore[arg-type]
