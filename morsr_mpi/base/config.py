@@ -81,7 +81,7 @@ MAX_PENDING_SENDS: Final = 32
 MAX_FRAMES_PER_POLL: Final = 64
 #: Pulses a rank may be ahead of another; results are kept that long for those behind.
 MAX_PULSE_SKEW: Final = 8
-#: Own slots kept for a peer that received one damaged.
+#: Own slots that said something, kept for a peer that received one damaged.
 KEPT_SLOTS: Final = 64
 #: A damaged slot or an unanswered fetch is asked for again this often, then the run ends.
 MAX_RETRIES: Final = 5

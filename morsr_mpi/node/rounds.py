@@ -39,7 +39,8 @@ class Outbox:
         self._room = SLOT_CAPACITY - FRAME_OVERHEAD - signature_bytes - _HEADER_BYTES
         self._urgent: deque[bytes] = deque()
         self._results: deque[tuple[int, int, bytes]] = deque()
-        self._kept: dict[int, bytes] = {}
+        self._kept: dict[int, bytes] = {}  # of rounds in which something was said, oldest first
+        self._forgotten = 0
         self._reported = 0
         self._last_said = 0
         self._header = (0, bytes(DIGEST_BYTES))
@@ -75,7 +76,9 @@ class Outbox:
         payload = pack_header(committed, state, tuple(messages))
         frame = self._envelope.round_frame(self.number, payload)
         self._kept[self.number] = frame
-        self._kept.pop(self.number - KEPT_SLOTS, None)
+        if len(self._kept) > KEPT_SLOTS:
+            self._forgotten = next(iter(self._kept))
+            del self._kept[self._forgotten]
         return pack_slot([frame]), announced
 
     def said_all_before(self, number: int) -> bool:
@@ -85,9 +88,10 @@ class Outbox:
     def kept_frame(self, number: int) -> bytes | None:
         """Return the frame of an earlier round, without messages if there were none.
 
-        None when the round is too long ago, or has not been.
+        None when the round is too long ago, or has not been. Idle rounds push nothing out:
+        hundreds of them may pass until a request that was lost is repeated.
         """
-        if not self.number - KEPT_SLOTS < number <= self.number:
+        if not self._forgotten < number <= self.number:
             return None
         kept = self._kept.get(number)
         if kept is None:
