@@ -49,6 +49,22 @@ BLOCK_BYTES: Final = 1 << 20
 #: Checkpoints kept in a run directory: the newest and the one before it.
 CHECKPOINTS_KEPT: Final = 2
 
+# --- agreement (consensus) ---------------------------------------------------------------
+#: Largest value agreed on: the results of a few pulses of many tasks, 66 bytes each.
+MAX_VALUE_BYTES: Final = 2 << 20
+#: Votes of one rank kept until their height is decided; an honest rank needs two in each view.
+MAX_TALLIED_VOTES: Final = 64
+#: Messages of one rank kept that concern a later height or view; lost ones are asked for.
+MAX_EARLY_VOTES: Final = 16
+#: Decisions kept for ranks that missed them.
+KEPT_DECISIONS: Final = 64
+#: Values of one height whose check is remembered: one in each view.
+MAX_VERDICTS: Final = 16
+#: Members above which votes go to a collector, the primary, instead of to all.
+COLLECTOR_ABOVE: Final = 16
+#: The patience with a primary doubles at most this often.
+MAX_DOUBLINGS: Final = 6
+
 # --- search (search/) --------------------------------------------------------------------
 #: Factors of tile orders a rank keeps; at n = 4096 one takes 64 MiB.
 FACTOR_CACHE_BYTES: Final = 192 << 20

@@ -27,3 +27,25 @@ def quorum(members: int) -> int:
     Raises InternalError for N < 1.
     """
     return (members + max_faulty(members)) // 2 + 1
+
+
+def survivors_needed(before: int, after: int) -> int:
+    """Return how many of `after` survivors must report before they go on as a membership.
+
+    A decision of the `before` members had quorum(before) votes. Enough reports to meet one
+    honest voter of it, f(after) liars aside, are before - quorum(before) + f(after) + 1; never
+    fewer than a quorum of the survivors, never more than there are. With `after` = `before` it
+    is the ordinary quorum of a view change. Raises InternalError for impossible numbers.
+    """
+    if not 1 <= after <= before:
+        raise InternalError(f"{after} of {before} members cannot survive")
+    wanted = before - quorum(before) + max_faulty(after) + 1
+    return min(after, max(quorum(after), wanted))
+
+
+def survivors_suffice(before: int, after: int) -> bool:
+    """Whether the reports of the survivors are sure to show every decision of all before.
+
+    False when so many died at once that a decision may have been known to the dead alone.
+    """
+    return after >= before - quorum(before) + max_faulty(after) + 1
