@@ -28,6 +28,10 @@ def _frame(source: int, dest: int, number: int) -> bytes:
     return f"{source}>{dest}#{number}:".encode() + bytes([number]) * size
 
 
+def _number(frame: bytes) -> int:
+    return int(frame[: frame.index(b":")].split(b"#")[1])
+
+
 def check_transport(t: Transport) -> Iterator[None]:
     """All that a node relies on."""
     assert 0 <= t.rank < t.size
@@ -43,14 +47,16 @@ def check_transport(t: Transport) -> Iterator[None]:
         with pytest.raises(InternalError):
             t.send(others[0], bytes(MAX_FRAME_BYTES + 1))
 
-    expected = {r: [_frame(r, t.rank, i) for i in range(40)] for r in others}
+    # Every fourth frame is urgent: order is kept among those, and among the others.
+    numbers = [*(i for i in range(40) if i % 4 == 0), *(i for i in range(40) if i % 4)]
+    expected = {r: [_frame(r, t.rank, i) for i in numbers] for r in others}
     received: dict[int, list[bytes]] = {r: [] for r in others}
     for number in range(40):
         t.start_round(_slot(t.rank, number))
         with pytest.raises(InternalError):
             t.start_round(_slot(t.rank, number))
         for dest in others:
-            t.send(dest, _frame(t.rank, dest, number))
+            t.send(dest, _frame(t.rank, dest, number), urgent=number % 4 == 0)
         while (slots := t.poll_round()) is None:
             for source, frame in t.poll():
                 received[source].append(frame)
@@ -61,7 +67,10 @@ def check_transport(t: Transport) -> Iterator[None]:
         for source, frame in t.poll():
             received[source].append(frame)
         yield
-    assert received == expected, "content and order from each source"
+    for frames in received.values():
+        frames.sort(key=lambda frame: _number(frame) % 4 != 0)  # stable
+    assert received == expected, "content, and order from each source"
+    assert t.unsent_bytes == 0
     assert t.poll() == []
     while not t.leave():
         assert t.poll() == []

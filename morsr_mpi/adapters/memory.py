@@ -45,7 +45,10 @@ class MemoryNetwork:
         self.size = size
         self.tamper = tamper
         self.rounds: dict[int, dict[int, bytes]] = {}
-        self.queues: list[deque[tuple[int, bytes]]] = [deque() for _ in range(size)]
+        #: For each rank the urgent frames and the others.
+        self.queues: list[tuple[deque[tuple[int, bytes]], deque[tuple[int, bytes]]]] = [
+            (deque(), deque()) for _ in range(size)
+        ]
         self.queued_bytes = [0] * size
         self.leaving: set[int] = set()
 
@@ -86,8 +89,8 @@ class MemoryTransport:
             found = [network.tamper(number, s, self.rank, d) for s, d in enumerate(found)]
         return found
 
-    def send(self, dest: int, frame: bytes) -> None:
-        """Put a frame into the queue of another rank."""
+    def send(self, dest: int, frame: bytes, urgent: bool = False) -> None:
+        """Put a frame into the queue of another rank, an urgent one before others."""
         check_frame(frame, dest, self.rank, self.size)
         network = self._network
         if network.queued_bytes[dest] + len(frame) > MAX_UNSENT_BYTES:
@@ -95,19 +98,26 @@ class MemoryTransport:
         if network.tamper is not None:
             frame = network.tamper(0, self.rank, dest, frame)
         network.queued_bytes[dest] += len(frame)
-        network.queues[dest].append((self.rank, frame))
+        network.queues[dest][0 if urgent else 1].append((self.rank, frame))
 
     def poll(self) -> list[tuple[int, bytes]]:
         """Return frames that arrived."""
-        queue = self._network.queues[self.rank]
-        found = [queue.popleft() for _ in range(min(len(queue), MAX_FRAMES_PER_POLL))]
+        found: list[tuple[int, bytes]] = []
+        for queue in self._network.queues[self.rank]:
+            while queue and len(found) < MAX_FRAMES_PER_POLL:
+                found.append(queue.popleft())
         self._network.queued_bytes[self.rank] -= sum(len(frame) for _, frame in found)
         return found
 
     @property
     def under_way(self) -> bool:
         """Whether frames wait to be polled: sending takes no time here."""
-        return bool(self._network.queues[self.rank])
+        return any(self._network.queues[self.rank])
+
+    @property
+    def unsent_bytes(self) -> int:
+        """What the fullest queue of the network holds: sending takes no time here."""
+        return max(self._network.queued_bytes)
 
     def leave(self) -> bool:
         """Whether all ranks of the network have called this."""

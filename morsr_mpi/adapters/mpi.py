@@ -10,6 +10,7 @@ import contextlib
 import sys
 from collections import deque
 from collections.abc import Mapping
+from dataclasses import dataclass
 from types import TracebackType
 
 from mpi4py import MPI
@@ -17,16 +18,38 @@ from mpi4py import MPI
 from morsr_mpi.adapters.memory import check_frame, check_slot
 from morsr_mpi.base.config import (
     MAX_FRAMES_PER_POLL,
+    MAX_PENDING_BULK_BYTES,
     MAX_PENDING_SENDS,
     MAX_UNSENT_BYTES,
     SLOT_BYTES,
 )
 from morsr_mpi.base.errors import EXIT_INTERNAL, InternalError, MorsrError, UsageError
 
-_TAG = 1
+#: Urgent frames have a tag of their own, so that they are not matched behind large ones.
+_URGENT = 1
+_ORDINARY = 2
 #: Open MPI looks at part of its network layers in every eighth call only. A rank that sleeps
 #: between single tests would need eight sleeps to see what has long arrived.
 _TESTS = 9
+
+
+@dataclass(frozen=True, slots=True)
+class _Send:
+    """A frame with MPI. bulk: what it counts towards MAX_PENDING_BULK_BYTES."""
+
+    request: MPI.Request
+    dest: int
+    frame: bytes
+    bulk: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Receive:
+    """A frame that has been announced and is coming in. way: source and tag."""
+
+    way: tuple[int, int]
+    request: MPI.Request
+    frame: bytearray
 
 
 class MpiTransport:
@@ -42,9 +65,11 @@ class MpiTransport:
         self._round: MPI.Request | None = None
         self._leaving: MPI.Request | None = None
         self._left = False
-        self._sending: deque[tuple[MPI.Request, bytes]] = deque()
-        self._queue: deque[tuple[int, bytes]] = deque()
-        self._receiving: deque[tuple[int, MPI.Request, bytearray]] = deque()
+        self._sending: deque[_Send] = deque()
+        self._urgent: deque[tuple[int, bytes]] = deque()
+        self._ordinary: dict[int, deque[bytes]] = {}
+        self._bulk = [0] * self.size
+        self._receiving: deque[_Receive] = deque()
         self._unsent = 0
         self._status = MPI.Status()
 
@@ -64,46 +89,58 @@ class MpiTransport:
         found = bytes(self._in)
         return [found[i : i + SLOT_BYTES] for i in range(0, len(found), SLOT_BYTES)]
 
-    def send(self, dest: int, frame: bytes) -> None:
-        """Start to send; at most `MAX_PENDING_SENDS` are with MPI, the others wait here."""
+    def send(self, dest: int, frame: bytes, urgent: bool = False) -> None:
+        """Start to send; the others wait here.
+
+        At most `MAX_PENDING_SENDS` are with MPI, and to one rank `MAX_PENDING_BULK_BYTES` of
+        ordinary ones: what MPI has, an urgent frame cannot overtake on the network.
+        """
         check_frame(frame, dest, self.rank, self.size)
         if self._unsent + len(frame) > MAX_UNSENT_BYTES:
             raise InternalError(f"rank {dest} does not take what is sent to it")
         self._unsent += len(frame)
-        self._queue.append((dest, frame))
+        if urgent:
+            self._urgent.append((dest, frame))
+        else:
+            self._ordinary.setdefault(dest, deque()).append(frame)
         self._push()
+
+    @property
+    def unsent_bytes(self) -> int:
+        """Bytes of frames that are not with MPI yet."""
+        return self._unsent
 
     def poll(self) -> list[tuple[int, bytes]]:
         """Receive what is there, and go on sending.
 
         Receives do not block: a large frame moves only while its sender looks at the network.
         """
-        if self._sending or self._queue:
+        if self._sending or self._urgent or self._ordinary:
             self._push()
         while len(self._receiving) < MAX_FRAMES_PER_POLL:
             message = self._next_message()
             if message is None:
                 break
-            source, length = self._status.Get_source(), self._status.Get_count(MPI.BYTE)
+            status = self._status
+            way, length = (status.Get_source(), status.Get_tag()), status.Get_count(MPI.BYTE)
             frame = bytearray(length)
-            self._receiving.append((source, message.Irecv((frame, length, MPI.BYTE)), frame))
+            self._receiving.append(_Receive(way, message.Irecv((frame, length, MPI.BYTE)), frame))
         found: list[tuple[int, bytes]] = []
-        late: set[int] = set()  # what follows from the same source has to wait for its turn
-        still: deque[tuple[int, MPI.Request, bytearray]] = deque()
+        late: set[tuple[int, int]] = set()  # what follows the same way has to wait for its turn
+        still: deque[_Receive] = deque()
         for item in self._receiving:
-            source, request, frame = item
-            if source in late or not request.Test():
-                late.add(source)
+            if item.way in late or not item.request.Test():
+                late.add(item.way)
                 still.append(item)
             else:
-                found.append((source, bytes(frame)))
+                found.append((item.way[0], bytes(item.frame)))
         self._receiving = still
         return found
 
     @property
     def under_way(self) -> bool:
         """Whether frames are being sent or received."""
-        return bool(self._sending or self._queue or self._receiving)
+        return bool(self._sending or self._urgent or self._ordinary or self._receiving)
 
     def leave(self) -> bool:
         """Enter a barrier and test it."""
@@ -122,23 +159,42 @@ class MpiTransport:
 
     def _next_message(self) -> MPI.Message | None:
         """Return the next frame that has been announced; None when there is none."""
-        for _ in range(_TESTS):
-            message = self._comm.Improbe(MPI.ANY_SOURCE, _TAG, self._status)
-            if message is not None:
-                return message
+        for _ in range(_TESTS // 2 + 1):
+            for tag in (_URGENT, _ORDINARY):
+                message = self._comm.Improbe(MPI.ANY_SOURCE, tag, self._status)
+                if message is not None:
+                    return message
         return None
 
     def _push(self) -> None:
-        """Complete sends in any order, start others in theirs."""
+        """Complete sends in any order; start urgent ones, then the others, in their order."""
         if self._sending:
-            open_sends = deque(item for item in self._sending if not item[0].Test())
-            if len(open_sends) != len(self._sending):
-                self._sending = open_sends
-        while self._queue and len(self._sending) < MAX_PENDING_SENDS:
-            dest, frame = self._queue.popleft()
-            self._unsent -= len(frame)
-            request = self._comm.Isend((frame, len(frame), MPI.BYTE), dest, _TAG)
-            self._sending.append((request, frame))
+            still: deque[_Send] = deque()
+            for item in self._sending:
+                if item.request.Test():
+                    self._bulk[item.dest] -= item.bulk
+                else:
+                    still.append(item)
+            self._sending = still
+        while self._urgent and len(self._sending) < MAX_PENDING_SENDS:
+            dest, frame = self._urgent.popleft()
+            self._start(dest, frame, _URGENT)
+        for dest in list(self._ordinary):
+            queue = self._ordinary[dest]
+            while queue and len(self._sending) < MAX_PENDING_SENDS:
+                if self._bulk[dest] and self._bulk[dest] + len(queue[0]) > MAX_PENDING_BULK_BYTES:
+                    break
+                self._start(dest, queue.popleft(), _ORDINARY)
+            if not queue:
+                del self._ordinary[dest]
+
+    def _start(self, dest: int, frame: bytes, tag: int) -> None:
+        """Give one frame to MPI."""
+        self._unsent -= len(frame)
+        bulk = len(frame) if tag == _ORDINARY else 0
+        self._bulk[dest] += bulk
+        request = self._comm.Isend((frame, len(frame), MPI.BYTE), dest, tag)
+        self._sending.append(_Send(request, dest, frame, bulk))
 
 
 def _complete(request: MPI.Request) -> bool:

@@ -122,16 +122,16 @@ class SimulatedNetwork:
         self.conduct = conduct
         self.leaving: set[int] = set()
         self._ends = [SimulatedTransport(self, rank) for rank in range(size)]
-        self._latest: dict[tuple[int, int], float] = {}
+        self._latest: dict[tuple[int, int, bool], float] = {}
         self._rounds: dict[int, dict[int, tuple[float, bytes]]] = {}
 
     def transport(self, rank: int) -> SimulatedTransport:
         """Return the end of one rank."""
         return self._ends[rank]
 
-    def send(self, source: int, dest: int, frame: bytes, when: float) -> None:
-        """Hand over a frame at a time of the sender's."""
-        pair = (source, dest)
+    def send(self, source: int, dest: int, frame: bytes, when: float, urgent: bool) -> None:
+        """Hand over a frame at a time of the sender's; urgent ones keep order among themselves."""
+        pair = (source, dest, urgent)
         for delay, data in self.conduct.frame(when, source, dest, frame):
             arrival = when + delay
             if self.conduct.in_order:
@@ -204,12 +204,17 @@ class SimulatedTransport:
         self._round += 1
         return slots
 
-    def send(self, dest: int, frame: bytes) -> None:
+    @property
+    def unsent_bytes(self) -> int:
+        """Nothing waits here: what is sent is with the network at once."""
+        return 0
+
+    def send(self, dest: int, frame: bytes, urgent: bool = False) -> None:
         """Hand a frame to the network."""
         check_frame(frame, dest, self.rank, self.size)
         if self._network.transport(dest)._waiting_bytes + len(frame) > MAX_UNSENT_BYTES:
             raise InternalError(f"rank {dest} does not take what is sent to it")
-        self._network.send(self.rank, dest, frame, self.clock.now())
+        self._network.send(self.rank, dest, frame, self.clock.now(), urgent)
 
     def poll(self) -> list[tuple[int, bytes]]:
         """Return frames that arrived."""

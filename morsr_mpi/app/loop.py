@@ -38,6 +38,7 @@ from morsr_mpi.node.events import (
     TaskDone,
     Tick,
 )
+from morsr_mpi.wire.kinds import Priority
 from morsr_mpi.wire.slots import EMPTY_SLOT
 
 #: Work units are about microseconds; the first slice trusts that, later ones measure.
@@ -241,8 +242,7 @@ class NodeLoop:
                     self.stats.slot_bytes += len(effect.slot)
                     self._in_round = True
                 case SendFrame():
-                    self._transport.send(effect.dest, effect.frame)
-                    self.stats.frame_bytes += len(effect.frame)
+                    self._send(effect)
                 case AppendRecord():
                     if self._journal is not None:
                         self._journal.append(effect.record)
@@ -256,6 +256,14 @@ class NodeLoop:
                 case Finished():
                     self._progress(force=True)
                     self.stopped = effect.stopped
+
+    def _send(self, effect: SendFrame) -> None:
+        """Hand a frame over; bulk that finds the way blocked is dropped and asked for again."""
+        bulk = effect.priority == Priority.BULK
+        if bulk and self._transport.unsent_bytes > config.MAX_UNSENT_BYTES // 2:
+            return
+        self._transport.send(effect.dest, effect.frame, urgent=effect.priority < Priority.RESULT)
+        self.stats.frame_bytes += len(effect.frame)
 
     def _committed(self, pulse: int) -> None:
         """Let the application look at the state, then let the node go on."""

@@ -103,10 +103,26 @@ KEPT_SLOTS: Final = 64
 MAX_RETRIES: Final = 5
 #: Time before asking again.
 RETRY_SECONDS: Final = 2.0
+#: Messages of at least this many bytes are compressed when that saves a sixteenth; below it
+#: LZ4 costs more time than the bytes it saves.
+COMPRESS_ABOVE_BYTES: Final = 1024
+#: Direct messages nobody waits for are gathered this long, and up to this many bytes (the
+#: paper's algorithm 5.2).
+BATCH_SECONDS: Final = 0.010
+BATCH_BYTES: Final = 1 << 20
+#: Messages in one frame.
+MAX_BATCH_MESSAGES: Final = 4096
+#: Largest vote: a certificate of `max_voters` signatures with their names, three times over.
+MAX_VOTE_BYTES: Final = 64 << 10
+#: Direct frames of one sender that are told from repeats: sequence numbers below the last
+#: that may still be new, because urgent frames overtake others.
+REPLAY_WINDOW: Final = 4096
+#: Bytes of bulk frames handed to MPI and not yet complete: what a vote can wait behind.
+MAX_PENDING_BULK_BYTES: Final = 2 << 20
 #: Longest reason of a stop request, in characters.
 MAX_REASON: Final = 200
-#: Ticks of time for a node.
-TICK_SECONDS: Final = 0.25
+#: Ticks of time for a node: no longer than messages may wait for company (BATCH_SECONDS).
+TICK_SECONDS: Final = 0.010
 #: An idle rank yields the processor without sleeping this long: a short pulse ends sooner
 #: than the shortest sleep, about 0.1 ms.
 IDLE_SPIN_SECONDS: Final = 0.0005

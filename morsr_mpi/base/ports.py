@@ -35,12 +35,17 @@ class Transport(Protocol):
         Does not block; None also when no round is under way.
         """
 
-    def send(self, dest: int, frame: bytes) -> None:
+    def send(self, dest: int, frame: bytes, urgent: bool = False) -> None:
         """Send one frame of at most `config.MAX_FRAME_BYTES` to another rank; does not block.
 
-        Frames from one rank to one other arrive in the order sent. Raises InternalError
-        when more than `config.MAX_UNSENT_BYTES` wait, or for a rank that does not exist.
+        Frames from one rank to one other arrive in the order sent, urgent ones (votes,
+        requests) ahead of others that are still on their way. Raises InternalError when more
+        than `config.MAX_UNSENT_BYTES` wait, or for a rank that does not exist.
         """
+
+    @property
+    def unsent_bytes(self) -> int:
+        """Bytes of frames that wait and are not with the network yet."""
 
     def poll(self) -> list[tuple[int, bytes]]:
         """Return frames that arrived, as (source, frame); does not block.

@@ -43,6 +43,7 @@ from morsr_mpi.node.watch import StateWatch
 from morsr_mpi.node.work import PulseWork
 from morsr_mpi.provenance.bodies import Seal, fingerprint
 from morsr_mpi.provenance.chain import Chain, ChainPoint
+from morsr_mpi.wire.batch import MessageBatcher
 from morsr_mpi.wire.kinds import MessageType
 from morsr_mpi.wire.messages import (
     Announcement,
@@ -85,6 +86,7 @@ class Node:
         self._pulses = PulseBook(search, settings.lag)
         self._stop = StopBook(settings.size)
         self._fetch = FetchBook(store)
+        self._batcher = MessageBatcher()
         self.tasks_by_rank = [0] * settings.size
         self.work_done = 0
 
@@ -148,6 +150,9 @@ class Node:
                 self._request_stop(event.reason)
         if self._roster is not None and not self.finished:
             self._advance()
+        for batch in self._batcher.due(self._now):
+            frame = self._envelope.direct_frame(batch)
+            self._effects.append(SendFrame(batch.dest, frame, batch.priority))
         effects, self._effects = self._effects, []
         return effects
 
@@ -158,8 +163,8 @@ class Node:
             slot = hello_slot(self.settings, self._signer, self.search, self._journal_at)
         else:
             slot, announced = self._outbox.compose(self._watch.committed, self._watch.state)
-            for pulse, result in announced:
-                self._fetch.hold(pulse, result)
+            for item in announced:
+                self._fetch.hold(item.pulse, item.name, item.packed)
         self._effects.append(StartRound(slot))
 
     def _round_done(self, slots: tuple[bytes, ...]) -> None:
@@ -185,8 +190,9 @@ class Node:
                 again = self._inbox.open_again(frame)
                 if again is not None:
                     self._take(again)
-            else:
-                self._direct(frame.sender, self._envelope.open_direct(frame))
+            elif not self._inbox.is_repeat(frame):
+                for message in self._envelope.open_direct(frame):
+                    self._hear_direct(frame.sender, message)
         except ProtocolError as error:
             self._refuse(event.source, error)
 
@@ -239,6 +245,12 @@ class Node:
         except ProtocolError as error:
             self._refuse(sender, error)
 
+    def _hear_direct(self, sender: int, message: Message) -> None:
+        try:
+            self._direct(sender, message)
+        except ProtocolError as error:
+            self._refuse(sender, error)
+
     def _refuse(self, sender: int, error: ProtocolError) -> None:
         """Count a message that was refused, and go on without it."""
         self._inbox.refuse(sender)
@@ -261,7 +273,10 @@ class Node:
                 for response in self._fetch.answer(message):
                     self._send(sender, response)
             case CacheResponse():
-                self._work.fetched(self._fetch.receive(message, sender))
+                complete, wrong = self._fetch.receive(message, sender)
+                self._work.fetched(complete)
+                for line in wrong:
+                    self._refuse(sender, ProtocolError(line))
             case SlotRequest():
                 frame = self._outbox.kept_frame(message.round)
                 if frame is not None:
@@ -270,7 +285,7 @@ class Node:
                 raise ProtocolError(f"rank {sender} sent a {message.TYPE.name} directly")
 
     def _send(self, dest: int, message: Message) -> None:
-        self._effects.append(SendFrame(dest, self._envelope.direct_frame(message)))
+        self._batcher.add(dest, message, self._now)
 
     # --- pulses --------------------------------------------------------------------------
     def _advance(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from morsr_mpi.base.ports import TaskLike
+from morsr_mpi.wire.kinds import Priority
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,10 +17,11 @@ class StartRound:
 
 @dataclass(frozen=True, slots=True)
 class SendFrame:
-    """Send a frame over point-to-point."""
+    """Send a frame over point-to-point. priority: what it may overtake on its way."""
 
     dest: int
     frame: bytes
+    priority: Priority = Priority.CONTROL
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from morsr_mpi.base.errors import ProtocolError
 from morsr_mpi.base.ports import Signer
+from morsr_mpi.wire.batch import Batch
 from morsr_mpi.wire.frames import Frame, check_signature, decode_frame, encode_frame
 from morsr_mpi.wire.kinds import MessageType
-from morsr_mpi.wire.messages import Message, decode_message, encode_message
+from morsr_mpi.wire.messages import Message, open_messages, pack_batch, unpack_batch
 
 
 class Envelope:
@@ -26,12 +27,15 @@ class Envelope:
         """Return the frame of an exchange round."""
         return encode_frame(MessageType.ROUND, self._rank, number, payload, self._run, self._signer)
 
-    def direct_frame(self, message: Message) -> bytes:
-        """Return the frame of one message sent over point-to-point."""
+    def direct_frame(self, batch: Batch) -> bytes:
+        """Return the frame of messages sent over point-to-point: one for itself, or a batch."""
         self._direct += 1
-        return encode_frame(
-            message.TYPE, self._rank, self._direct, encode_message(message), self._run, self._signer
-        )
+        packed = [data for _, data in batch.messages]
+        if len(packed) == 1:
+            kind, payload = batch.messages[0][0].TYPE, packed[0]
+        else:
+            kind, payload = MessageType.BATCH, pack_batch(packed)
+        return encode_frame(kind, self._rank, self._direct, payload, self._run, self._signer)
 
     def open(self, data: bytes, source: int) -> Frame:
         """Return the frame if it is sound and signed by the rank it names.
@@ -44,9 +48,15 @@ class Envelope:
         check_signature(frame, self._keys[frame.sender], self._run, self._signer)
         return frame
 
-    def open_direct(self, frame: Frame) -> Message:
-        """Return the message of a frame sent over point-to-point."""
-        message = decode_message(frame.payload, frame.sender)
-        if frame.kind != message.TYPE:
-            raise ProtocolError(f"rank {frame.sender} sent a frame that names another type")
-        return message
+    def open_direct(self, frame: Frame) -> tuple[Message, ...]:
+        """Return the messages of a frame sent over point-to-point.
+
+        Raises ProtocolError naming the sender.
+        """
+        sender = frame.sender
+        if frame.kind == MessageType.BATCH:
+            return open_messages(unpack_batch(frame.payload, sender), sender)
+        messages = open_messages((frame.payload,), sender)
+        if frame.kind != messages[0].TYPE:
+            raise ProtocolError(f"rank {sender} sent a frame that names another type")
+        return messages

@@ -1,7 +1,8 @@
 """Results too big for a slot: announced by digest, fetched over point-to-point, in pieces.
 
 What arrives is compared with its digest, so it does not matter who sent it. The amount asked
-for and not yet here is bounded; an answer that stays away is asked for again.
+for and not yet here is bounded; an answer that stays away is asked for again, from the first
+byte that is not here. Results travel packed (`wire.packing`); digests are of the plain bytes.
 """
 
 from __future__ import annotations
@@ -13,26 +14,54 @@ from morsr_mpi.base.config import (
     CHUNK_BYTES,
     MAX_FETCH_BYTES,
     MAX_REQUEST_DIGESTS,
+    MAX_RESULT_BYTES,
     MAX_RETRIES,
     RETRY_SECONDS,
 )
 from morsr_mpi.base.digest import sha256, short
-from morsr_mpi.base.errors import InternalError, ProtocolError
+from morsr_mpi.base.errors import InternalError
 from morsr_mpi.base.ports import Store
 from morsr_mpi.wire.messages import CacheRequest, CacheResponse
+from morsr_mpi.wire.packing import pack, unpack
+
+#: Most that one request is answered with: what a rank may ask for, and one result beyond it.
+_MAX_ANSWER_BYTES = MAX_FETCH_BYTES + MAX_RESULT_BYTES
 
 
 @dataclass(slots=True)
 class _Wanted:
-    """One result on its way. uses: the tasks it is for, as (pulse, index, sender)."""
+    """One result on its way. size: of its plain bytes; packed: of what travels, -1 unknown;
+    uses: the tasks it is for, as (pulse, index, sender)."""
 
     holder: int
     size: int
     uses: list[tuple[int, int, int]]
+    packed: int = -1
     pieces: dict[int, bytes] = field(default_factory=dict)
     received: int = 0
     asked_at: float | None = None
     tries: int = 0
+
+    def start(self) -> int:
+        """Bytes that are here without a gap."""
+        end = 0
+        while self.pieces.get(end):
+            end += len(self.pieces[end])
+        return end
+
+    def forget(self) -> None:
+        """Drop what is here."""
+        self.pieces.clear()
+        self.received = 0
+        self.packed = -1
+
+    def plain(self, name: bytes) -> bytes | None:
+        """Return the result if all pieces make it; None when they do not."""
+        try:
+            found = unpack(b"".join(self.pieces[at] for at in sorted(self.pieces)), self.size)
+        except ValueError:
+            return None
+        return found if len(found) == self.size and sha256(found) == name else None
 
 
 #: A fetched result: what it is for, and its bytes.
@@ -92,44 +121,53 @@ class FetchBook:
             wanted.asked_at = now
             chosen.setdefault(wanted.holder, []).append(name)
         return [
-            (holder, CacheRequest(tuple(names[i : i + MAX_REQUEST_DIGESTS])))
+            (holder, self._request(names[i : i + MAX_REQUEST_DIGESTS]))
             for holder, names in chosen.items()
             for i in range(0, len(names), MAX_REQUEST_DIGESTS)
         ]
 
-    def receive(self, response: CacheResponse, sender: int) -> list[Fetched]:
-        """Take in pieces; return the results they complete.
+    def _request(self, names: list[bytes]) -> CacheRequest:
+        """Return the request for some results, from the first byte that is missing of each."""
+        starts = tuple(self._wanted[name].start() for name in names)
+        return CacheRequest(tuple(names), starts if any(starts) else ())
 
-        Raises ProtocolError when the bytes are not those announced; they are asked for again.
+    def receive(self, response: CacheResponse, sender: int) -> tuple[list[Fetched], list[str]]:
+        """Take in pieces; return the results they complete, and what was wrong with others.
+
+        Bytes that are not those announced are asked for again.
         """
         complete: list[Fetched] = []
+        wrong: list[str] = []
         for name, size, offset, data in response.pieces:
             wanted = self._wanted.get(name)
             if wanted is None or size < 0:
                 continue
-            if size != wanted.size:
-                raise ProtocolError(f"rank {sender} sent result {short(name)} in another size")
-            if offset not in wanted.pieces:
+            if not 0 < size <= wanted.size + 1:
+                wrong.append(f"rank {sender} sent result {short(name)} in another size")
+                continue
+            if size != wanted.packed:  # another rank may pack it differently
+                wanted.forget()
+                wanted.packed = size
+            if data and offset not in wanted.pieces:
                 wanted.pieces[offset] = data
                 wanted.received += len(data)
-            if wanted.received < wanted.size:
+            if wanted.received < size:
                 continue
-            whole = b"".join(wanted.pieces[at] for at in sorted(wanted.pieces))
-            if sha256(whole) != name:
-                wanted.pieces.clear()
-                wanted.received = 0
+            whole = wanted.plain(name)
+            if whole is None:
+                wanted.forget()
                 wanted.asked_at = float("-inf")
-                raise ProtocolError(f"rank {sender} sent bytes that are not result {short(name)}")
+                wrong.append(f"rank {sender} sent bytes that are not result {short(name)}")
+                continue
             del self._wanted[name]
             self._asked_bytes -= wanted.size
             self._store.put(whole)
             complete.extend((use, whole) for use in wanted.uses)
-        return complete
+        return complete, wrong
 
-    def hold(self, pulse: int, result: bytes) -> None:
+    def hold(self, pulse: int, name: bytes, packed: bytes) -> None:
         """Keep an announced result for others, until `release`."""
-        name = sha256(result)
-        self._held[name] = result
+        self._held[name] = packed
         self._held_by_pulse.setdefault(pulse, []).append(name)
 
     def release(self, below: int) -> None:
@@ -146,14 +184,18 @@ class FetchBook:
         responses: list[CacheResponse] = []
         pieces: list[tuple[bytes, int, int, bytes]] = []
         room = CHUNK_BYTES
-        for name in request.digests:
-            whole = self._held.get(name)
-            if whole is None:
-                whole = self._store.get(name)
+        left = _MAX_ANSWER_BYTES
+        starts = request.starts or (0,) * len(request.digests)
+        for name, start in zip(request.digests, starts, strict=True):
+            whole = self._packed(name)
             if whole is None:
                 pieces.append((name, -1, 0, b""))
                 continue
-            for offset in range(0, len(whole), CHUNK_BYTES) or (0,):
+            start = start if start < len(whole) else 0
+            left -= len(whole) - start
+            if left < 0:  # no honest rank asks for so much at once
+                break
+            for offset in range(start, len(whole), CHUNK_BYTES):
                 data = whole[offset : offset + CHUNK_BYTES]
                 if len(data) > room:
                     responses.append(CacheResponse(tuple(pieces)))
@@ -163,3 +205,11 @@ class FetchBook:
         if pieces:
             responses.append(CacheResponse(tuple(pieces)))
         return responses
+
+    def _packed(self, name: bytes) -> bytes | None:
+        """Return the packed form of a result that is here."""
+        held = self._held.get(name)
+        if held is None:
+            known = self._store.get(name)
+            held = None if known is None else pack(known)
+        return held

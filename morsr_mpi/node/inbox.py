@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from morsr_mpi.base.config import MAX_RETRIES, RETRY_SECONDS, SLOT_BYTES
+from morsr_mpi.base.config import MAX_RETRIES, REPLAY_WINDOW, RETRY_SECONDS, SLOT_BYTES
 from morsr_mpi.base.errors import InternalError, ProtocolError
 from morsr_mpi.node.envelope import Envelope
 from morsr_mpi.wire.frames import Frame
 from morsr_mpi.wire.kinds import MessageType
-from morsr_mpi.wire.messages import Message, SlotRequest, decode_message, unpack_header
+from morsr_mpi.wire.messages import Message, SlotRequest, open_messages, unpack_header
 from morsr_mpi.wire.slots import EMPTY_SLOT, unpack_slot
 
 
@@ -37,6 +37,28 @@ class _Lost:
     tries: int = 1
 
 
+class _Seen:
+    """Sequence numbers of one sender's direct frames that were here, as bits below the last."""
+
+    def __init__(self) -> None:
+        self._last = 0
+        self._bits = 0
+
+    def repeats(self, number: int) -> bool:
+        """Note a number; True if it was here, or is too old to tell."""
+        ahead = number - self._last
+        if ahead > 0:
+            self._last = number
+            self._bits = 1 if ahead >= REPLAY_WINDOW else (self._bits << ahead | 1)
+            self._bits &= (1 << REPLAY_WINDOW) - 1
+            return False
+        bit = 1 << -ahead
+        if -ahead >= REPLAY_WINDOW or self._bits & bit:
+            return True
+        self._bits |= bit
+        return False
+
+
 class Inbox:
     """Checks what comes in; remembers what came damaged."""
 
@@ -44,7 +66,9 @@ class Inbox:
         self._rank = rank
         self._envelope = envelope
         self._lost: dict[tuple[int, int], _Lost] = {}
+        self._seen: dict[int, _Seen] = {}
         self.refused: dict[int, int] = {}
+        self.repeated = 0
 
     def open_slots(
         self, number: int, slots: tuple[bytes, ...], now: float
@@ -91,6 +115,15 @@ class Inbox:
             requests.append((sender, SlotRequest(number)))
         return requests
 
+    def is_repeat(self, frame: Frame) -> bool:
+        """Whether a direct frame was here before: networks may deliver twice, liars replay.
+
+        The frame's signature must have been checked.
+        """
+        repeat = self._seen.setdefault(frame.sender, _Seen()).repeats(frame.sequence)
+        self.repeated += repeat
+        return repeat
+
     def refuse(self, sender: int) -> None:
         """Count something that was refused."""
         self.refused[sender] = self.refused.get(sender, 0) + 1
@@ -108,5 +141,4 @@ class Inbox:
 
     def _content(self, frame: Frame) -> Heard:
         committed, state, packed = unpack_header(frame.payload, frame.sender)
-        messages = tuple(decode_message(data, frame.sender) for data in packed)
-        return Heard(frame.sender, committed, state, messages)
+        return Heard(frame.sender, committed, state, open_messages(packed, frame.sender))

@@ -18,7 +18,7 @@ from morsr_mpi.base.ports import Signer
 from morsr_mpi.wire.kinds import MessageType
 from morsr_mpi.wire.shapes import count
 
-FRAME_VERSION = 1
+FRAME_VERSION = 2
 _DOMAIN = "morsr-frame"
 #: Most that envelope and signature add to a payload: seven heads of at most nine bytes.
 FRAME_OVERHEAD = 64

@@ -13,9 +13,9 @@ class MessageType(IntEnum):
     OPTIMIZATION_RESULT = 2
     """Results of tasks, whole."""
     STATE_SYNC = 3
-    """Asks for a slot again that arrived damaged."""
+    """A piece of what a rank lacks of the state S, or of the pulses that lead to it."""
     CONSENSUS_VOTE = 4
-    """Reserved for votes."""
+    """A vote, signed for itself."""
     HEARTBEAT = 5
     """Progress of the sender: work done, time busy."""
     CACHE_REQUEST = 6
@@ -38,3 +38,41 @@ class MessageType(IntEnum):
     """Coordinator to all: what it committed, and whose results count."""
     RELAY = 23
     """Frame over point-to-point with the content of a slot, while a round is late."""
+    SLOT_REQUEST = 24
+    """Asks for a slot again that arrived damaged."""
+    SYNC_REQUEST = 25
+    """Asks for what leads from the sender's state to the receiver's (algorithm 5.1)."""
+    BATCH = 26
+    """Frame of several messages to one rank (algorithm 5.2)."""
+
+
+class Priority(IntEnum):
+    """Who goes first where several messages wait (paper section 5.3): least number first."""
+
+    VOTE = 0
+    CONTROL = 1
+    RESULT = 2
+    BULK = 3
+
+
+_PRIORITY = {
+    MessageType.CONSENSUS_VOTE: Priority.VOTE,
+    MessageType.OPTIMIZATION_RESULT: Priority.RESULT,
+    MessageType.RESULT_ANNOUNCEMENT: Priority.RESULT,
+    MessageType.CACHE_RESPONSE: Priority.BULK,
+    MessageType.STATE_SYNC: Priority.BULK,
+}
+#: Messages nobody waits for: they may wait for company (`config.BATCH_SECONDS`).
+_PATIENT = frozenset({MessageType.HEARTBEAT})
+#: Messages whose bulk is compressed before they are made, or cannot be.
+DENSE = frozenset({MessageType.OPTIMIZATION_RESULT, MessageType.CACHE_RESPONSE})
+
+
+def priority(kind: MessageType) -> Priority:
+    """Return the priority of a type of message."""
+    return _PRIORITY.get(kind, Priority.CONTROL)
+
+
+def patient(kind: MessageType) -> bool:
+    """Whether messages of this type may wait for others to the same rank."""
+    return kind in _PATIENT
