@@ -70,12 +70,12 @@ def check_transport(t: Transport) -> Iterator[None]:
     for frames in received.values():
         frames.sort(key=lambda frame: _number(frame) % 4 != 0)  # stable
     assert received == expected, "content, and order from each source"
-    assert t.unsent_bytes == 0
     assert t.poll() == []
     while not t.leave():
         assert t.poll() == []
         yield
     assert t.leave()
+    assert t.unsent_bytes == 0
     t.close()
 
 
