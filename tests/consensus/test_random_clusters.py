@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from agreeing import Cluster, step
+from agreeing import RUN, Cluster, step
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
