@@ -140,3 +140,23 @@ JOURNAL_SYNC_SECONDS: Final = 1.0
 MAX_RECORD_BYTES: Final = 64 << 20
 #: Size of the in-memory result store.
 MEMORY_STORE_BYTES: Final = 64 << 20
+
+# --- identities, TLS, envelopes (security, adapters/x509_*, adapters/tls_*) -------------------
+#: Largest certificate, key or revocation list that is read; a chain has a few kilobytes.
+MAX_PEM_BYTES: Final = 1 << 20
+#: Most certificates between a leaf and the trust root, both included.
+MAX_CHAIN: Final = 4
+#: Encoded credential of a rank (chain and signature): it has to fit a slot beside the HELLO.
+MAX_CREDENTIAL_BYTES: Final = 6144
+#: Clocks of hosts may differ by this much before a certificate counts as not yet valid.
+CLOCK_SKEW_SECONDS: Final = 300.0
+#: Bytes a peer may send before its TLS handshake is complete: two chains and no more.
+MAX_HANDSHAKE_BYTES: Final = 1 << 16
+#: A TLS session is replaced by a new handshake after this many bytes in one direction.
+TLS_REKEY_BYTES: Final = 64 << 30
+#: Plain bytes of one piece handed to TLS, and what waits for a handshake at most.
+TLS_PIECE_BYTES: Final = 1 << 20
+#: Frames sealed under one group key before it has to be replaced (NIST SP 800-38D allows 2^32).
+GROUP_KEY_FRAMES: Final = 1 << 31
+#: Largest payload of an envelope: a checkpoint.
+MAX_ENVELOPE_BYTES: Final = 1 << 30
