@@ -136,6 +136,11 @@ def chain_pem(chain: list[x509.Certificate]) -> bytes:
     return b"".join(certificate.public_bytes(Encoding.PEM) for certificate in chain)
 
 
+def crl_pem(crl: x509.CertificateRevocationList) -> bytes:
+    """A revocation list."""
+    return crl.public_bytes(Encoding.PEM)
+
+
 def load_trust(directory: Path) -> TrustRoot:
     """Return the roots and revocation lists of a directory. Raises InputError."""
     crl = directory / CRL

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from morsr_mpi.adapters.x509_verify import moment, names_of
+from morsr_mpi.adapters.x509_verify import PrivateKey, moment, names_of
 from morsr_mpi.base.config import CLOCK_SKEW_SECONDS
 from morsr_mpi.base.errors import AuthenticationError
 from morsr_mpi.security.identity import Names
@@ -37,6 +37,13 @@ class Authority:
             raise AuthenticationError("the CA's key and certificate do not belong together")
         self.certificate = certificate
         self.key = key
+
+    @classmethod
+    def of(cls, certificate: x509.Certificate, key: PrivateKey) -> Authority:
+        """Return the CA of a certificate and key. Raises AuthenticationError for other keys."""
+        if not isinstance(key, ec.EllipticCurvePrivateKey):
+            raise AuthenticationError("the CA's key is not ECDSA: sign with that CA's own tools")
+        return cls(certificate, key)
 
     @classmethod
     def create(cls, name: str, now: float, days: float) -> Authority:

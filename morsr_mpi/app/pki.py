@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding
-
 from morsr_mpi.adapters import key_files
 from morsr_mpi.adapters.x509_authority import Authority, describe, new_key
-from morsr_mpi.adapters.x509_verify import names_of
 from morsr_mpi.base.config import MAX_RANKS
 from morsr_mpi.base.errors import AuthenticationError, InputError, UsageError
 from morsr_mpi.security.identity import Names, check_name
@@ -101,9 +95,9 @@ def revoke(directory: Path, what: Sequence[str], out: Sequence[Path]) -> tuple[P
     authority = _authority(directory)
     path = directory / key_files.CRL
     previous = key_files.load_crl(path) if path.exists() else None
-    serials = [_serial(item, authority.certificate) for item in what]
+    serials = [_serial(item, authority) for item in what]
     crl = authority.revocation_list(serials, time.time(), previous)
-    data = crl.public_bytes(Encoding.PEM)
+    data = key_files.crl_pem(crl)
     key_files.write_file(path, data, private=False, replace=True)
     for other in out:
         key_files.check_directory(other)
@@ -140,13 +134,12 @@ def _show_file(path: Path, now: float) -> list[str]:
         raise InputError(f"{path}: {error}") from None
 
 
-def _serial(item: str, ca: x509.Certificate) -> int:
+def _serial(item: str, authority: Authority) -> int:
     path = Path(item)
     if path.exists():
         certificate = key_files.load_certificates(path)[0]
-        if certificate.issuer != ca.subject:
+        if certificate.issuer != authority.certificate.subject:
             raise InputError(f"{path} was not issued by this CA")
-        names_of(certificate)
         return certificate.serial_number
     try:
         return int(item, 16)
@@ -158,10 +151,8 @@ def _authority(directory: Path) -> Authority:
     key_files.check_directory(directory)
     key = key_files.load_key(directory / key_files.CA_KEY)
     certificate = key_files.load_certificates(directory / key_files.CA)[0]
-    if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise InputError(f"the CA key in {directory} is not ECDSA: sign with your own CA's tools")
     try:
-        return Authority(certificate, key)
+        return Authority.of(certificate, key)
     except AuthenticationError as error:
         raise InputError(f"{directory}: {error}") from None
 
@@ -180,8 +171,3 @@ def _share(directory: Path, out: Path) -> None:
         if (directory / name).exists() and directory.resolve() != out.resolve():
             data = key_files.read_pem(directory / name)
             key_files.write_file(out / name, data, private=False, replace=True)
-
-
-def host_name() -> str:
-    """Name of this host, as its certificates have it."""
-    return os.uname().nodename
