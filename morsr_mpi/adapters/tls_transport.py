@@ -31,8 +31,11 @@ SLOT_OVERHEAD = TAG_BYTES
 SEALED_SLOT_BYTES = SLOT_BYTES + SLOT_OVERHEAD
 #: Stands for a slot that did not open: no node takes it for one.
 DAMAGED_SLOT = b"\xff" * SLOT_BYTES
-_HEAD = Struct(">BI")
+_HEAD = Struct(">BBI")
 _OPEN, _TLS = 0, 1
+#: A pair has a session for urgent frames and one for the others: TLS keeps bytes in order, and a
+#: vote is not to wait behind bulk.
+_URGENT, _BULK = 1, 0
 _DATA, _KEY = b"D", b"K"
 _EPOCH_BYTES = 8
 
@@ -59,9 +62,10 @@ class TlsTransport:
         self._server = make_context(files, server=True)
         self._judge = judge
         self._rekey_bytes = rekey_bytes
-        self._sessions: dict[int, deque[tuple[int, TlsSession]]] = {}
-        self._asked: set[int] = set()
-        self._early: dict[int, list[bytes]] = {}
+        # By peer and lane; of a lane the newest session is last.
+        self._sessions: dict[tuple[int, int], deque[tuple[int, TlsSession]]] = {}
+        self._asked: set[tuple[int, int]] = set()
+        self._early: dict[tuple[int, int], list[bytes]] = {}
         self._ready: deque[tuple[int, bytes]] = deque()
         self._group: GroupKey | None = None
         self._slot: bytes | None = None
@@ -114,15 +118,12 @@ class TlsTransport:
             return DAMAGED_SLOT
 
     # --- frames ----------------------------------------------------------------------------
-    def send(self, dest: int, frame: bytes) -> None:
+    def send(self, dest: int, frame: bytes, urgent: bool = False) -> None:
         """Send over the pair's session; opens one if there is none."""
         check_frame(frame, dest, self.rank, self.size)
-        waiting = sum(map(len, self._early.get(dest, ())))
-        sessions = self._sessions.get(dest, ())
-        waiting += sum(session.waiting_bytes for _, session in sessions)
-        if waiting + len(frame) > MAX_UNSENT_BYTES:
+        if self._held_back + len(frame) > MAX_UNSENT_BYTES:
             raise InternalError(f"rank {dest} does not take what is sent to it")
-        self._say(dest, _DATA + frame)
+        self._say(dest, _URGENT if urgent else _BULK, _DATA + frame)
 
     def poll(self) -> list[tuple[int, bytes]]:
         """Return frames that arrived and are proven.
@@ -138,9 +139,20 @@ class TlsTransport:
         shaking = any(not s.established for found in self._sessions.values() for _, s in found)
         return self._inner.under_way or bool(self._ready) or bool(self._early) or shaking
 
+    @property
+    def unsent_bytes(self) -> int:
+        """Bytes that wait for a handshake, and those that wait below."""
+        return self._held_back + self._inner.unsent_bytes
+
+    @property
+    def _held_back(self) -> int:
+        """Bytes of frames that wait for a handshake."""
+        early = sum(len(m) for messages in self._early.values() for m in messages)
+        return early + sum(s.waiting_bytes for f in self._sessions.values() for _, s in f)
+
     def leave(self) -> bool:
         """Leave below, once nothing is under way."""
-        if self._early or any(s.waiting_bytes for f in self._sessions.values() for _, s in f):
+        if self._held_back:
             self._pump()
             return False
         return self._inner.leave()
@@ -157,48 +169,48 @@ class TlsTransport:
         message = _KEY + epoch.to_bytes(_EPOCH_BYTES, "big") + key
         for dest in range(self.size):
             if dest != self.rank:
-                self._say(dest, message)
+                self._say(dest, _URGENT, message)
 
-    def _say(self, dest: int, message: bytes) -> None:
-        found = self._sessions.get(dest)
+    def _say(self, dest: int, lane: int, message: bytes) -> None:
+        at = (dest, lane)
+        found = self._sessions.get(at)
         if not found:
             if self.rank > dest:  # the lower rank is the client: ask it to begin
-                self._early.setdefault(dest, []).append(message)
-                if dest not in self._asked:
-                    self._asked.add(dest)
-                    self._inner.send(dest, _HEAD.pack(_OPEN, 0))
+                self._early.setdefault(at, []).append(message)
+                if at not in self._asked:
+                    self._asked.add(at)
+                    self._inner.send(dest, _HEAD.pack(_OPEN, lane, 0), lane == _URGENT)
                 return
-            self._begin(dest, 0)
+            self._begin(at, 0)
         elif self.rank < dest and found[-1][1].moved_bytes > self._rekey_bytes:
-            self._begin(dest, found[-1][0] + 1)
+            self._begin(at, found[-1][0] + 1)
         # A session that is still shaking hands has an older one beside it when keys are replaced.
-        sessions = self._sessions[dest]
-        number, session = next(
-            ((n, s) for n, s in reversed(sessions) if s.established), sessions[-1]
-        )
+        found = self._sessions[at]
+        number, session = next(((n, s) for n, s in reversed(found) if s.established), found[-1])
         session.send(message)
-        self._push(dest, number, session)
+        self._push(at, number, session)
 
-    def _begin(self, peer: int, number: int) -> None:
+    def _begin(self, at: tuple[int, int], number: int) -> None:
         """Start a session of a pair, as the client for the higher rank, else as its server."""
-        server = self.rank > peer
+        peer, server = at[0], self.rank > at[0]
         session = TlsSession(
             self._server if server else self._client,
             peer,
             lambda der: self._judge(peer, der),
             server=server,
         )
-        self._sessions.setdefault(peer, deque()).append((number, session))
-        for message in self._early.pop(peer, ()):
+        self._sessions.setdefault(at, deque()).append((number, session))
+        for message in self._early.pop(at, ()):
             session.send(message)
-        self._push(peer, number, session)
+        self._push(at, number, session)
 
-    def _push(self, peer: int, number: int, session: TlsSession) -> None:
+    def _push(self, at: tuple[int, int], number: int, session: TlsSession) -> None:
         """Hand what the session wants to say to the transport below, in pieces it takes."""
-        data = session.outgoing()
+        data, (peer, lane) = session.outgoing(), at
         piece = MAX_FRAME_BYTES - _HEAD.size
-        for at in range(0, len(data), piece):
-            self._inner.send(peer, _HEAD.pack(_TLS, number) + data[at : at + piece])
+        for begin in range(0, len(data), piece):
+            frame = _HEAD.pack(_TLS, lane, number) + data[begin : begin + piece]
+            self._inner.send(peer, frame, lane == _URGENT)
 
     def _pump(self) -> None:
         for source, frame in self._inner.poll():
@@ -214,38 +226,39 @@ class TlsTransport:
     def _take(self, source: int, frame: bytes) -> None:
         if len(frame) < _HEAD.size:
             raise ProtocolError(f"rank {source} sent a frame without a head")
-        kind, number = _HEAD.unpack_from(frame)
+        kind, lane, number = _HEAD.unpack_from(frame)
+        if kind not in (_OPEN, _TLS) or lane not in (_BULK, _URGENT):
+            raise ProtocolError(f"rank {source} sent a frame of unknown kind {kind}, {lane}")
+        at = (source, lane)
         if kind == _OPEN:
-            if self.rank < source and source not in self._sessions:
-                self._begin(source, 0)
+            if self.rank < source and at not in self._sessions:
+                self._begin(at, 0)
             return
-        if kind != _TLS:
-            raise ProtocolError(f"rank {source} sent a frame of unknown kind {kind}")
-        session = self._session(source, number)
+        session = self._session(at, number)
         was = session.established
         messages = session.receive(frame[_HEAD.size :])
-        self._push(source, number, session)
+        self._push(at, number, session)
         if session.established and not was:
             self.handshakes += 1
             # Frames keep their order. What the client has sent in older sessions is here when it
             # has finished this handshake; the server may still have been using the last one.
-            found, needed = self._sessions[source], number if self.rank > source else number - 1
+            found, needed = self._sessions[at], number if self.rank > source else number - 1
             while found[0][0] < needed:
                 found.popleft()
         for message in messages:
             self._message(source, message)
 
-    def _session(self, source: int, number: int) -> TlsSession:
+    def _session(self, at: tuple[int, int], number: int) -> TlsSession:
         """The session a frame belongs to; a client may begin the next."""
-        found = self._sessions.get(source, deque())
+        found, source = self._sessions.get(at, deque()), at[0]
         for known, session in found:
             if known == number:
                 return session
         following = found[-1][0] + 1 if found else 0
         if self.rank < source or number != following or len(found) > 1:
             raise ProtocolError(f"rank {source} sent bytes of a TLS session there is none of")
-        self._begin(source, number)
-        return self._sessions[source][-1][1]
+        self._begin(at, number)
+        return self._sessions[at][-1][1]
 
     def _message(self, source: int, message: bytes) -> None:
         kind, body = message[:1], message[1:]
