@@ -239,6 +239,8 @@ class X509Identity:
     def judge(self, claim: Claim, credential: bytes, now: float) -> None:
         """Raise AuthenticationError with the reason unless the credential proves the claim."""
         shown = Credential.from_bytes(credential)
+        if shown.host != claim.host:
+            raise AuthenticationError(f"credential for host {shown.host!r}, not {claim.host!r}")
         chain = load_chain(shown.chain)
         try:
             self.trust.verify(chain, now)

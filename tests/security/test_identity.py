@@ -162,11 +162,16 @@ def test_a_credential_proves_one_claim_only(pki: Pki) -> None:
         {"run": "run2"},
         {"key": bytes([1]) * 32},
         {"context": bytes(32)},
-        {"host": "h2"},
     ):
         other = dataclasses.replace(CLAIM, **change)  # type: ignore[arg-type]
         with pytest.raises(AuthenticationError, match="not signed by the key"):
             pki.identity(0).judge(other, shown, NOW)
+
+
+def test_a_credential_names_the_host_it_is_claimed_for(pki: Pki) -> None:
+    shown = pki.identity(3).credential(CLAIM)
+    with pytest.raises(AuthenticationError, match="credential for host 'h1', not 'h2'"):
+        pki.identity(0).judge(dataclasses.replace(CLAIM, host="h2"), shown, NOW)
 
 
 def test_a_stolen_certificate_without_its_key_proves_nothing(pki: Pki) -> None:
