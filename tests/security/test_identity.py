@@ -197,12 +197,14 @@ def test_no_bytes_make_a_credential_crash(data: bytes) -> None:
         Credential.from_bytes(data)
 
 
-@given(place=st.floats(0.0, 1.0, exclude_max=True), bit=st.integers(0, 7))
-def test_a_damaged_credential_is_refused(pki: Pki, place: float, bit: int) -> None:
-    shown = bytearray(pki.identity(3).credential(CLAIM))
-    shown[int(place * len(shown))] ^= 1 << bit
-    with pytest.raises(AuthenticationError):
-        pki.identity(0).judge(CLAIM, bytes(shown), NOW)
+@pytest.mark.filterwarnings("ignore:Parsed a serial number")
+def test_no_flipped_bit_of_a_credential_goes_unnoticed(pki: Pki) -> None:
+    shown, judge = bytearray(pki.identity(3).credential(CLAIM)), pki.identity(0)
+    for at in range(len(shown)):
+        shown[at] ^= 1 << at % 8
+        with pytest.raises(AuthenticationError):
+            judge.judge(CLAIM, bytes(shown), NOW)
+        shown[at] ^= 1 << at % 8
 
 
 def test_names_survive_a_certificate() -> None:
