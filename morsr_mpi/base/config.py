@@ -81,6 +81,8 @@ MAX_RANKS: Final = 1 << 16
 MAX_TASKS_PER_PULSE: Final = 1 << 20
 #: Largest result of one task; a chamber's result lists a partition, not a search tree.
 MAX_RESULT_BYTES: Final = 64 << 20
+#: Tiles one result may unpack to: 64 MiB.
+MAX_RESULT_TILES: Final = 1 << 21
 #: Results above this that do not fit the slot are announced; smaller ones wait for the next.
 ANNOUNCE_ABOVE_BYTES: Final = 512
 #: Piece of a result fetched over point-to-point: one frame, so other frames get between.
@@ -119,6 +121,14 @@ MAX_VOTE_BYTES: Final = 64 << 10
 REPLAY_WINDOW: Final = 4096
 #: Bytes of bulk frames handed to MPI and not yet complete: what a vote can wait behind.
 MAX_PENDING_BULK_BYTES: Final = 2 << 20
+#: Pulses whose results are kept for ranks that missed them, and their bytes: the limit of
+#: incremental sync, beyond it units of S are sent (the paper's MAX_INCREMENTAL).
+SYNC_KEEP_PULSES: Final = 256
+SYNC_KEEP_BYTES: Final = 32 << 20
+#: Units of S that a request may name; with more, all units are sent.
+MAX_SYNC_MARKS: Final = 1 << 17
+#: Largest bundle of a sync: as much as a result may have, so that it is fetched like one.
+MAX_SYNC_BYTES: Final = MAX_RESULT_BYTES
 #: Longest reason of a stop request, in characters.
 MAX_REASON: Final = 200
 #: Ticks of time for a node: no longer than messages may wait for company (BATCH_SECONDS).
