@@ -6,6 +6,7 @@ claims of its members, enough of them to meet every decision of the membership b
 
 from __future__ import annotations
 
+from morsr_mpi.base.config import RESENDS_UNTIL_STALLED
 from morsr_mpi.consensus.effects import (
     Broadcast,
     MembershipChanged,
@@ -38,6 +39,7 @@ class Views:
         self._state = state
         self._dead: set[int] = set()
         self._own: ViewChange | None = None
+        self._waited = 0
 
     # --- giving up a view (PBFT section 4.4) ------------------------------------------------
     def blame(self, why: str) -> None:
@@ -51,10 +53,19 @@ class Views:
         """The primary of this view, or of the one asked for, was given enough time."""
         state = self._state
         if state.asking:
-            silent = set(state.members.ranks) - set(state.changes.voters(state.view))
-            if len(state.members.ranks) - len(silent) < self._needed():
-                state.effects.append(Stalled(tuple(sorted(silent))))
+            self._report_silent()
         self._next()
+
+    def _report_silent(self) -> None:
+        """Report members that do not ask for this view, where it cannot begin without them.
+
+        The timer alone would never say so: it does not run before a quorum asks.
+        """
+        state = self._state
+        asking = set(state.changes.voters(state.view))
+        if len(asking) < self._needed():
+            silent = set(state.members.ranks) - asking
+            state.effects.append(Stalled(tuple(sorted(silent))))
 
     def _next(self) -> None:
         self._state.timer.fail()
@@ -64,6 +75,7 @@ class Views:
         """Vote in no lower view any more, and say what is prepared here."""
         state = self._state
         state.view, state.asking, state.moved = view, True, True
+        self._waited = 0
         state.round = Round()
         state.new_view = None
         state.timer.stop()
@@ -246,5 +258,9 @@ class Views:
 
     # --- what may have been lost --------------------------------------------------------------
     def say_again(self, to: tuple[int, ...] = ()) -> None:
-        """Repeat this rank's view change while it waits."""
+        """Repeat this rank's view change while it waits; say who keeps it waiting long."""
+        if not to:
+            self._waited += 1
+            if self._waited % RESENDS_UNTIL_STALLED == 0:
+                self._report_silent()
         self._say(to or self._state.members.ranks)

@@ -124,8 +124,8 @@ class FaultyConduct:
         self._lost: dict[tuple[int, int], int] = {}
         self._latest: dict[tuple[int, int], float] = {}
 
-    def frame(self, now: float, source: int, dest: int, frame: bytes) -> Sequence[Delivery]:
-        """Lose, double, damage, delay, overtake."""
+    def deliveries(self, now: float, source: int, dest: int) -> list[tuple[float, bool]]:
+        """Lose, double, delay, overtake: (seconds, whether it arrives damaged) of each copy."""
         plan, draw = self.plan, self._stream
         pair = (source, dest)
         faulty = now < plan.heal_at
@@ -133,22 +133,32 @@ class FaultyConduct:
         if faulty and plan.loss and draw.random() < plan.loss and lost < LOSSES_IN_A_ROW:
             self._lost[pair] = lost + 1
             self.effects["loss"] += 1
-            return ()
+            return []
         self._lost[pair] = 0
         copies = 1
         if faulty and plan.duplicate and draw.random() < plan.duplicate:
             copies = 2
             self.effects["duplication"] += 1
-        return [self._deliver(now, pair, frame, faulty) for _ in range(copies)]
+        return [
+            (self._arrival(now, pair, faulty) - now, self._strikes(faulty)) for _ in range(copies)
+        ]
+
+    def frame(self, now: float, source: int, dest: int, frame: bytes) -> Sequence[Delivery]:
+        """As `deliveries`, with one bit flipped in what arrives damaged."""
+        return [
+            (delay, self.flip(frame) if damaged else frame)
+            for delay, damaged in self.deliveries(now, source, dest)
+        ]
 
     def slot(self, now: float, number: int, source: int, dest: int, slot: bytes) -> Delivery:
         """Delay and damage."""
         faulty = now < self.plan.heal_at
-        if faulty and number >= self._spare:
-            slot = self._damaged(slot)
+        if slot.count(0, 0, 8) < 8 and self._strikes(faulty and number >= self._spare):
+            slot = self.flip(slot)
         return (self._delay(now, (source, dest), faulty), slot)
 
-    def _deliver(self, now: float, pair: tuple[int, int], data: bytes, faulty: bool) -> Delivery:
+    def _arrival(self, now: float, pair: tuple[int, int], faulty: bool) -> float:
+        """When a copy arrives: after those before it, unless reordering strikes."""
         arrival = now + self._delay(now, pair, faulty)
         latest = self._latest.get(pair, 0.0)
         if arrival < latest:
@@ -157,7 +167,7 @@ class FaultyConduct:
             else:
                 arrival = latest
         self._latest[pair] = max(arrival, latest)
-        return (arrival - now, self._damaged(data) if faulty else data)
+        return arrival
 
     def _delay(self, now: float, pair: tuple[int, int], faulty: bool) -> float:
         low, high = self.plan.delay
@@ -175,11 +185,15 @@ class FaultyConduct:
                 self.effects["partition"] += 1
         return delay
 
-    def _damaged(self, data: bytes) -> bytes:
-        """Flip one bit, now and then, of what says anything."""
-        if not self.plan.damage or not any(data[:8]) or self._stream.random() >= self.plan.damage:
-            return data
+    def _strikes(self, faulty: bool) -> bool:
+        """Whether damage strikes now."""
+        if not faulty or not self.plan.damage or self._stream.random() >= self.plan.damage:
+            return False
         self.effects["damage"] += 1
+        return True
+
+    def flip(self, data: bytes) -> bytes:
+        """Flip one bit, where something stands."""
         whole = bytearray(data)
         at = self._stream.randrange(min(len(whole), 1024))
         whole[at] ^= 1 << self._stream.randrange(8)

@@ -14,6 +14,10 @@ from morsr_mpi.base.digest import short
 #: Name of each invariant and what it says.
 INVARIANTS = {
     "agreement": "no two honest ranks decide differently at one place",
+    "validity": "what is decided is right, and only liars are excluded",
+    "certificates": "no certificate without a quorum of distinct valid signatures of members",
+    "no double vote": "no honest rank signs two values of one kind in one view at one height",
+    "evidence": "evidence is complete, and only against the guilty",
     "states": "the state after a pulse is the same on all honest ranks",
     "ledgers": "the ledgers of honest ranks are the same, record by record",
     "answer": "the state after a pulse is that of a sequential run",
