@@ -62,6 +62,9 @@ setup(
             ["csrc/src/e8_dispatch.c", *(f"csrc/src/e8_{level}.c" for level in LEVELS)],
         ),
         extension(
+            "morsr_mpi.lattice._tiles", "morsr_mpi/lattice/_tiles.pyx", ["csrc/src/tile_code.c"]
+        ),
+        extension(
             "morsr_mpi.search._engine",
             "morsr_mpi/search/_engine.pyx",
             [

@@ -43,6 +43,8 @@ for name in $PROBE; do compile "tests/$name.c"; done
 check test_lanes $PROBE $E8
 # shellcheck disable=SC2086
 check test_e8 $E8
+compile src/tile_code.c
+check test_tile_code tile_code
 if [ -f tests/test_engine.c ]; then
     for name in $ENGINE; do compile "src/$name.c"; done
     # shellcheck disable=SC2086

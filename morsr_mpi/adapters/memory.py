@@ -21,10 +21,10 @@ from morsr_mpi.base.errors import InternalError
 Tamper = Callable[[int, int, int, bytes], bytes]
 
 
-def check_slot(slot: bytes, active: bool) -> None:
+def check_slot(slot: bytes, active: bool, size: int = SLOT_BYTES) -> None:
     """Raise InternalError for what no transport accepts as the start of a round."""
-    if len(slot) != SLOT_BYTES:
-        raise InternalError(f"a slot has {SLOT_BYTES} bytes, not {len(slot)}")
+    if len(slot) != size:
+        raise InternalError(f"a slot has {size} bytes, not {len(slot)}")
     if active:
         raise InternalError("the round before is not complete")
 
@@ -40,9 +40,12 @@ def check_frame(frame: bytes, dest: int, rank: int, size: int) -> None:
 class MemoryNetwork:
     """What joins the ranks of one process."""
 
-    def __init__(self, size: int, tamper: Tamper | None = None) -> None:
+    def __init__(
+        self, size: int, tamper: Tamper | None = None, slot_bytes: int = SLOT_BYTES
+    ) -> None:
         """tamper: what a network may do to bytes; slots and frames pass through it."""
         self.size = size
+        self.slot_bytes = slot_bytes
         self.tamper = tamper
         self.rounds: dict[int, dict[int, bytes]] = {}
         #: For each rank the urgent frames and the others.
@@ -69,7 +72,7 @@ class MemoryTransport:
 
     def start_round(self, slot: bytes) -> None:
         """Enter the next round."""
-        check_slot(slot, self._active)
+        check_slot(slot, self._active, self._network.slot_bytes)
         self._active = True
         self._network.rounds.setdefault(self._round, {})[self.rank] = slot
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -55,13 +55,14 @@ class _Receive:
 class MpiTransport:
     """Transport port over one communicator."""
 
-    def __init__(self, comm: MPI.Intracomm | None = None) -> None:
+    def __init__(self, comm: MPI.Intracomm | None = None, slot_bytes: int = SLOT_BYTES) -> None:
         """comm: whose ranks take part, default all; it is duplicated, so all must call."""
+        self._slot_bytes = slot_bytes
         self._comm = (comm or MPI.COMM_WORLD).Dup()
         self.rank = self._comm.Get_rank()
         self.size = self._comm.Get_size()
-        self._out = bytearray(SLOT_BYTES)
-        self._in = bytearray(SLOT_BYTES * self.size)
+        self._out = bytearray(slot_bytes)
+        self._in = bytearray(slot_bytes * self.size)
         self._round: MPI.Request | None = None
         self._leaving: MPI.Request | None = None
         self._left = False
@@ -75,11 +76,10 @@ class MpiTransport:
 
     def start_round(self, slot: bytes) -> None:
         """Start the collective."""
-        check_slot(slot, self._round is not None)
+        size = self._slot_bytes
+        check_slot(slot, self._round is not None, size)
         self._out[:] = slot
-        self._round = self._comm.Iallgather(
-            (self._out, SLOT_BYTES, MPI.BYTE), (self._in, SLOT_BYTES, MPI.BYTE)
-        )
+        self._round = self._comm.Iallgather((self._out, size, MPI.BYTE), (self._in, size, MPI.BYTE))
 
     def poll_round(self) -> list[bytes] | None:
         """Test the collective."""
@@ -87,7 +87,8 @@ class MpiTransport:
             return None
         self._round = None
         found = bytes(self._in)
-        return [found[i : i + SLOT_BYTES] for i in range(0, len(found), SLOT_BYTES)]
+        size = self._slot_bytes
+        return [found[i : i + size] for i in range(0, len(found), size)]
 
     def send(self, dest: int, frame: bytes, urgent: bool = False) -> None:
         """Start to send; the others wait here.
@@ -200,6 +201,14 @@ class MpiTransport:
 def _complete(request: MPI.Request) -> bool:
     """Test often enough that every part of the MPI library had its turn (`_TESTS`)."""
     return any(request.Test() for _ in range(_TESTS))
+
+
+def communicator(ranks: Sequence[int] | None = None) -> MPI.Intracomm:
+    """Return MPI's world, or a new communicator of some of its ranks, which alone must call."""
+    if ranks is None:
+        return MPI.COMM_WORLD
+    group = MPI.COMM_WORLD.Get_group().Incl(list(ranks))
+    return MPI.COMM_WORLD.Create_group(group)
 
 
 def world_size() -> int:

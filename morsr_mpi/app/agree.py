@@ -65,6 +65,12 @@ class Together:
             self._clock.sleep(IDLE_SLEEP_MAX_SECONDS)
         return [part[4 : 4 + int.from_bytes(part[:4], "big")] for part in slots]
 
+    def close(self) -> None:
+        """Let go of the transport, once every rank has come here."""
+        while not self._transport.leave():
+            self._clock.sleep(IDLE_SLEEP_MAX_SECONDS)
+        self._transport.close()
+
     def agree(self, step: Callable[[], T], describe: Callable[[Exception], str]) -> T:
         """Take the step on every rank and return its value.
 

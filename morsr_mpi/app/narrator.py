@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from morsr_mpi.app.progress import ProgressLike, Reporter
 from morsr_mpi.app.resume import Start
@@ -83,3 +83,10 @@ def keep_keys(run: RunDirectory, node: Node, restarts: int) -> None:
     lines += [f"{rank} {key.hex()}" for rank, key in enumerate(node.public_keys)]
     with contextlib.suppress(OSError):
         (run.keys / f"start-{restarts:03d}.txt").write_text("\n".join(lines) + "\n")
+
+
+def keep_credentials(run: RunDirectory, credentials: Sequence[bytes]) -> None:
+    """Keep what proved who the ranks are, one file per rank of this start of the run."""
+    for rank, data in enumerate(credentials):
+        with contextlib.suppress(OSError):
+            (run.keys / f"rank-{rank}.credential").write_bytes(data)

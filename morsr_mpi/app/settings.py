@@ -16,7 +16,8 @@ MAX_RANKS_IN_PROCESS = 64
 class Settings:
     """work: units per target, None until certified. ranks: nodes in this one process.
 
-    run_dir: None keeps everything in memory. Times in hours and seconds. Raises UsageError
+    run_dir: None keeps everything in memory. keys: directory of certificates that prove who
+    the ranks are. Times in hours and seconds. Raises UsageError
     for values that make no sense.
     """
 
@@ -26,6 +27,7 @@ class Settings:
     max_hours: float | None = None
     coordinator: str = "working"
     security: str = "sign"
+    keys: Path | None = None
     checkpoint_every: float = 30.0
     resume: bool = False
     ranks: int = 1
@@ -33,7 +35,7 @@ class Settings:
     def __post_init__(self) -> None:
         for name, value, allowed in (
             ("coordinator", self.coordinator, ("working", "dedicated")),
-            ("security", self.security, ("off", "sign")),
+            ("security", self.security, ("off", "sign", "tls")),
         ):
             if value not in allowed:
                 raise UsageError(f"{name} is {' or '.join(allowed)}, not {value!r}")
@@ -50,7 +52,16 @@ class Settings:
             )
         if self.resume and self.run_dir is None:
             raise UsageError("resume needs the run_dir of the run to go on with")
+        if self.keys is not None and (self.security == "off" or self.ranks > 1):
+            raise UsageError("keys are certificates of ranks: use them with security sign or tls")
+        if self.security == "tls" and self.ranks > 1:
+            raise UsageError("ranks in one process share their memory: tls is for mpirun")
         self.search_options()
+
+    @property
+    def run_name(self) -> str:
+        """What certificates call this run: the last part of run_dir."""
+        return self.run_dir.resolve().name if self.run_dir is not None else "memory"
 
     def search_options(self) -> SearchOptions:
         """Return the options that decide what is explored."""

@@ -7,7 +7,6 @@ Rank 0 keeps the run directory; the search itself is the node's and the loop's b
 from __future__ import annotations
 
 import contextlib
-import os
 import struct
 import traceback
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from morsr_mpi.adapters.journal_file import FileJournal, MemoryJournal
 from morsr_mpi.adapters.memory import MemoryNetwork
 from morsr_mpi.app import loop
+from morsr_mpi.app.admission import Admission, admit
 from morsr_mpi.app.agree import CommonError, Together
 from morsr_mpi.app.environment import (
     LaunchInfo,
@@ -24,16 +24,16 @@ from morsr_mpi.app.environment import (
     launch_columns,
     launch_info,
 )
-from morsr_mpi.app.narrator import Narrator
+from morsr_mpi.app.narrator import Narrator, keep_credentials
 from morsr_mpi.app.outcome import tell_ready
 from morsr_mpi.app.records import Records
 from morsr_mpi.app.resume import Start, find_start, restore, share_checkpoint
 from morsr_mpi.app.rundir import RunDirectory
 from morsr_mpi.app.settings import Settings
 from morsr_mpi.app.signals import Requests
-from morsr_mpi.app.world import World, open_world
+from morsr_mpi.app.world import open_world
 from morsr_mpi.base.errors import InternalError, MorsrError, UsageError
-from morsr_mpi.base.ports import Journal, Signer
+from morsr_mpi.base.ports import Journal
 from morsr_mpi.node.core import Node
 from morsr_mpi.node.settings import NodeSettings
 from morsr_mpi.objectives.problem import QuadraticProblem
@@ -41,8 +41,6 @@ from morsr_mpi.objectives.solution import SolveResult
 from morsr_mpi.search.explore import Explorer
 from morsr_mpi.search.prepare import Prepared, prepare
 from morsr_mpi.search.state import Search
-from morsr_mpi.security.ed25519 import SEED_BYTES, Ed25519Signer
-from morsr_mpi.security.unsigned import UnsignedSigner
 from morsr_mpi.storage.memory_store import MemoryStore
 
 Load = Callable[[], QuadraticProblem]
@@ -80,13 +78,14 @@ def run_solve(
         world = open_world(info)
         if settings.ranks > 1 and world.size > 1:
             raise UsageError("ranks are nodes in one process; under mpirun leave it at 1")
+        admission = admit(world, settings.security, settings.keys, settings.run_name)
     except MorsrError as exc:
         # Every rank comes to the same verdict by itself, and there may be no MPI to agree by.
         raise CommonError(exc.exit_code, str(exc), 0) from exc
     with contextlib.ExitStack() as stack:
         if requests is None:
             requests = stack.enter_context(Requests())
-        job = _Job(load, settings, world, info, requests, quiet)
+        job = _Job(load, settings, admission, info, requests, quiet)
         try:
             return job.run()
         except Exception as exc:
@@ -94,9 +93,9 @@ def run_solve(
             if isinstance(exc, CommonError):
                 raise
             line = exc if isinstance(exc, MorsrError) else InternalError(job.internal_line(exc))
-            if world.size > 1:
-                world.fail(line)
-            rank = 0 if getattr(exc, "everywhere", False) else world.rank
+            if admission.world.size > 1:
+                admission.world.fail(line)
+            rank = 0 if getattr(exc, "everywhere", False) else admission.world.rank
             code = line.exit_code
             raise CommonError(code, str(line), rank) from exc
 
@@ -108,11 +107,13 @@ class _Job:
         self,
         load: Load,
         settings: Settings,
-        world: World,
+        admission: Admission,
         info: LaunchInfo,
         requests: Requests,
         quiet: bool,
     ) -> None:
+        world = admission.world
+        self._admission = admission
         self._load = load
         self._settings = settings
         self._options = settings.search_options()
@@ -122,13 +123,14 @@ class _Job:
         self._quiet = quiet
         self._clock = world.clock
         self._begin = self._clock.now()
-        self._together = Together(world.transport(), self._clock)
+        self._together = Together(admission.transport(), self._clock)
         self._chief = world.rank == 0
         self._ranks = world.size if world.size > 1 else settings.ranks
         self._run: RunDirectory | None = None
         self._records: Records | None = None
         self._narrator: Narrator | None = None
         self._start = Start()
+        self._start.notes.extend(map(str, admission.left))
         self._nodes: list[Node] = []
 
     # --- what the caller may ask after an error -------------------------------------------
@@ -172,6 +174,7 @@ class _Job:
         if self._settings.resume:
             start = together.agree_on(0, lambda: self._find_start(problem), describe)
             self._start = start or Start()
+            self._start.notes.extend(map(str, self._admission.left))
         checkpoint = share_checkpoint(together, self._start)
         try:
             prepared = together.agree(lambda: prepare(problem), describe)
@@ -223,6 +226,12 @@ class _Job:
         if self._chief:
             self._narrator = Narrator(self._ranks, self._run, launch_columns(), self._quiet)
             self._narrator.begin(problem)
+            if self._settings.security == "tls" and not self._admission.established:
+                self._narrator.note(
+                    "tls with certificates of this run: identity not established (give --keys)"
+                )
+            if self._run is not None:
+                keep_credentials(self._run, self._admission.credentials)
             if self._world.size > 1 and not fault_tolerant():
                 self._narrator.warn_of_no_fault_tolerance(self._info.launcher)
 
@@ -236,6 +245,7 @@ class _Job:
     ) -> loop.Outcome:
         """Run the nodes of this process to their end; return rank 0's outcome, or this rank's."""
         world, size = self._world, self._ranks
+        left = tuple((item.rank, item.reason) for item in self._admission.left)
         first = world.rank if world.size > 1 else 0
         self._nodes = [
             Node(
@@ -246,10 +256,10 @@ class _Job:
                     options=self._options.digest(),
                     lag=self._options.lag,
                     dedicated=self._settings.coordinator == "dedicated",
-                    agreed=(self._options.work,),
+                    agreed=(self._options.work, left) if left else (self._options.work,),
                 ),
                 search,
-                self._signer(),
+                self._admission.signer(),
                 MemoryStore(),
                 self._start.journal,
             )
@@ -266,7 +276,7 @@ class _Job:
         hooks = [self._hooks(search) for search in searches]
         explorers = [Explorer(problem, prepared) for _ in self._nodes]
         if len(self._nodes) == 1:
-            transport = world.transport()
+            transport = self._admission.transport()
             return loop.run_node(
                 self._nodes[0], transport, self._clock, explorers[0], journal, hooks[0]
             )
@@ -279,11 +289,6 @@ class _Job:
             MemoryNetwork(size),
             self._clock,
         )[0]
-
-    def _signer(self) -> Signer:
-        if self._settings.security == "off":
-            return UnsignedSigner()
-        return Ed25519Signer(os.urandom(SEED_BYTES))
 
     def _warn(self, text: str) -> None:
         """Note what could not be written; called from the writer's thread."""

@@ -5,11 +5,13 @@ mpi4py is imported, and MPI initialised, only when a launcher started this proce
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from morsr_mpi.adapters.clock import SystemClock
 from morsr_mpi.adapters.memory import MemoryNetwork
 from morsr_mpi.app.environment import LaunchInfo
+from morsr_mpi.base.config import SLOT_BYTES
 from morsr_mpi.base.errors import UsageError
 from morsr_mpi.base.ports import Clock, Transport
 
@@ -26,8 +28,11 @@ class World(Protocol):
     @property
     def clock(self) -> Clock: ...
 
-    def transport(self) -> Transport:
+    def transport(self, slot_bytes: int = SLOT_BYTES) -> Transport:
         """Return a new transport over all ranks; all ranks must call."""
+
+    def keep(self, ranks: Sequence[int]) -> World:
+        """Return the world of these ranks alone, renumbered in their order; each of them calls."""
 
     def fail(self, error: BaseException) -> int:
         """Report an error that only this rank has, and end all ranks; return the exit code."""
@@ -42,9 +47,13 @@ class PlainWorld:
     def __init__(self) -> None:
         self.clock = SystemClock()
 
-    def transport(self) -> Transport:
+    def transport(self, slot_bytes: int = SLOT_BYTES) -> Transport:
         """Return a transport of one rank."""
-        return MemoryNetwork(1).transport(0)
+        return MemoryNetwork(1, slot_bytes=slot_bytes).transport(0)
+
+    def keep(self, ranks: Sequence[int]) -> World:
+        """The one rank there is."""
+        return self
 
     def fail(self, error: BaseException) -> int:
         """Nobody else is to be told."""
@@ -54,17 +63,23 @@ class PlainWorld:
 class MpiWorld:
     """All ranks of MPI's world."""
 
-    def __init__(self) -> None:
+    def __init__(self, ranks: Sequence[int] | None = None) -> None:
+        """ranks: those of MPI's world that take part, default all."""
         from morsr_mpi.adapters import mpi
 
         self._mpi = mpi
-        self.rank = mpi.world_rank()
-        self.size = mpi.world_size()
+        self._comm = mpi.communicator(ranks)
+        self.rank = self._comm.Get_rank()
+        self.size = self._comm.Get_size()
         self.clock = SystemClock()
 
-    def transport(self) -> Transport:
+    def transport(self, slot_bytes: int = SLOT_BYTES) -> Transport:
         """Return a transport over a communicator of its own."""
-        return self._mpi.MpiTransport()
+        return self._mpi.MpiTransport(self._comm, slot_bytes)
+
+    def keep(self, ranks: Sequence[int]) -> World:
+        """Only these ranks, by their numbers in this world."""
+        return MpiWorld(ranks)
 
     def fail(self, error: BaseException) -> int:
         """Print one line and abort all ranks; those that have the same error let rank 0 speak."""

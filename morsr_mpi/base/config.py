@@ -83,6 +83,8 @@ MAX_RANKS: Final = 1 << 16
 MAX_TASKS_PER_PULSE: Final = 1 << 20
 #: Largest result of one task; a chamber's result lists a partition, not a search tree.
 MAX_RESULT_BYTES: Final = 64 << 20
+#: Tiles one result may unpack to: 64 MiB.
+MAX_RESULT_TILES: Final = 1 << 21
 #: Results above this that do not fit the slot are announced; smaller ones wait for the next.
 ANNOUNCE_ABOVE_BYTES: Final = 512
 #: Piece of a result fetched over point-to-point: one frame, so other frames get between.
@@ -121,6 +123,14 @@ MAX_VOTE_BYTES: Final = 64 << 10
 REPLAY_WINDOW: Final = 4096
 #: Bytes of bulk frames handed to MPI and not yet complete: what a vote can wait behind.
 MAX_PENDING_BULK_BYTES: Final = 2 << 20
+#: Pulses whose results are kept for ranks that missed them, and their bytes: the limit of
+#: incremental sync, beyond it units of S are sent (the paper's MAX_INCREMENTAL).
+SYNC_KEEP_PULSES: Final = 256
+SYNC_KEEP_BYTES: Final = 32 << 20
+#: Units of S that a request may name; with more, all units are sent.
+MAX_SYNC_MARKS: Final = 1 << 17
+#: Largest bundle of a sync: as much as a result may have, so that it is fetched like one.
+MAX_SYNC_BYTES: Final = MAX_RESULT_BYTES
 #: Longest reason of a stop request, in characters.
 MAX_REASON: Final = 200
 #: Ticks of time for a node: no longer than messages may wait for company (BATCH_SECONDS).
@@ -142,3 +152,23 @@ JOURNAL_SYNC_SECONDS: Final = 1.0
 MAX_RECORD_BYTES: Final = 64 << 20
 #: Size of the in-memory result store.
 MEMORY_STORE_BYTES: Final = 64 << 20
+
+# --- identities, TLS, envelopes (security, adapters/x509_*, adapters/tls_*) -------------------
+#: Largest certificate, key or revocation list that is read; a chain has a few kilobytes.
+MAX_PEM_BYTES: Final = 1 << 20
+#: Most certificates between a leaf and the trust root, both included.
+MAX_CHAIN: Final = 4
+#: Encoded credential of a rank (chain and signature): it has to fit a slot beside the HELLO.
+MAX_CREDENTIAL_BYTES: Final = 6144
+#: Clocks of hosts may differ by this much before a certificate counts as not yet valid.
+CLOCK_SKEW_SECONDS: Final = 300.0
+#: Bytes a peer may send before its TLS handshake is complete: two chains and no more.
+MAX_HANDSHAKE_BYTES: Final = 1 << 16
+#: A TLS session is replaced by a new handshake after this many bytes in one direction.
+TLS_REKEY_BYTES: Final = 64 << 30
+#: Plain bytes of one piece handed to TLS, and what waits for a handshake at most.
+TLS_PIECE_BYTES: Final = 1 << 20
+#: Frames sealed under one group key before it has to be replaced (NIST SP 800-38D allows 2^32).
+GROUP_KEY_FRAMES: Final = 1 << 31
+#: Largest payload of an envelope: a checkpoint.
+MAX_ENVELOPE_BYTES: Final = 1 << 30

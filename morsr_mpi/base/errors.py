@@ -38,6 +38,12 @@ class TamperError(MorsrError):
     exit_code = EXIT_TAMPERED
 
 
+class AuthenticationError(MorsrError):
+    """An identity that is not proven: of ours (files) or of a peer; says why (paper 10.1)."""
+
+    exit_code = EXIT_DATA
+
+
 class InternalError(MorsrError):
     """A broken invariant of ours: always a bug (exit 70)."""
 

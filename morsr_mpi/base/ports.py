@@ -7,7 +7,7 @@ node and its loop use of the engine, so that neither imports the other (DESIGN s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 
@@ -175,6 +175,29 @@ class SearchMachine(Protocol):
 
     def state_digest(self) -> bytes:
         """Return the 32-byte digest of S."""
+
+
+class SyncMachine(Protocol):
+    """S in parts, for ranks whose S is not that of the others (paper section 5.2).
+
+    The head holds what is no unit: counters, queues. Equal heads and unit digests mean equal S.
+    """
+
+    def head(self) -> bytes:
+        """Canonical bytes of the head."""
+
+    def unit_digests(self) -> Sequence[bytes]:
+        """Digest of each unit, 32 bytes."""
+
+    def unit_bytes(self, index: int) -> bytes:
+        """Canonical bytes of one unit."""
+
+    def adopt(self, head: bytes, units: Mapping[int, bytes], state: bytes) -> None:
+        """Take over a head and some units, keeping the others.
+
+        state: digest of the S this must give. Raises ValueError when it does not, or for
+        malformed bytes; S is unchanged then.
+        """
 
 
 class RunLike(Protocol):

@@ -26,6 +26,7 @@ COMMANDS = {
     "demo": ("morsr_mpi.cli.demo", "Quantise a small network on real data and show the gain."),
     "plan": ("morsr_mpi.cli.plan", "Say beforehand what a problem will need."),
     "doctor": ("morsr_mpi.cli.doctor", "Say what this machine offers and lacks."),
+    "pki": ("morsr_mpi.cli.pki", "Certificates for ranks and hosts."),
     "inspect": ("morsr_mpi.cli.inspect", "Explain a file or a run directory of morsr."),
 }
 

@@ -43,10 +43,16 @@ from morsr_mpi.cli.options import positive, work_units
 )
 @click.option(
     "--security",
-    type=click.Choice(["off", "sign"]),
+    type=click.Choice(["off", "sign", "tls"]),
     default="sign",
     show_default=True,
-    help="Sign messages and journal with keys of this run, or nothing.",
+    help="Sign messages and journal; with tls, encrypt what ranks say to each other too.",
+)
+@click.option(
+    "--keys",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Certificates that prove who the ranks are (`morsr pki`); without, keys of this run.",
 )
 @click.option(
     "--checkpoint-every",
@@ -68,6 +74,7 @@ def command(
     pulse_tasks: int | None,
     coordinator: str,
     security: str,
+    keys: Path | None,
     checkpoint_every: float,
     resume: bool,
     as_json: bool,
@@ -88,6 +95,7 @@ def command(
         max_hours=max_hours,
         coordinator=coordinator,
         security=security,
+        keys=keys,
         checkpoint_every=checkpoint_every,
         resume=resume,
     )

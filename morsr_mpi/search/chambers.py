@@ -14,6 +14,8 @@ from morsr_mpi.base.errors import InternalError
 
 #: Eight doubled coordinates as little-endian int32.
 TILE_BYTES = 32
+#: One link of a prefix as `pack` writes it: its tile, and what else identifies it.
+LINK_BYTES = TILE_BYTES
 
 
 class Prefix:
@@ -75,7 +77,7 @@ class Chamber:
         return sha256(problem_digest + where + self.key)
 
 
-def pack(chambers: Iterable[Chamber]) -> tuple[tuple[object, ...], ...]:
+def pack(chambers: Iterable[Chamber]) -> tuple[tuple[int, bytes, int, bytes, float], ...]:
     """Encode chambers as (tiles shared with the one before, new tiles, skip, after, bound)."""
     out = []
     before: list[bytes] = []

@@ -161,10 +161,13 @@ class Search:
 
     def snapshot(self) -> bytes:
         """Canonical bytes from which restore() makes the same state."""
+        return encode((*self.snapshot_head(), tuple(unit.to_bytes() for unit in self.units)))
+
+    def snapshot_head(self) -> tuple[object, ...]:
+        """Everything of a snapshot but the units: tag, version, counters and queues."""
         flight = tuple((number, members) for number, members in self._flight)
         counters = (self.pulse, self.committed, tuple(self._waiting), flight)
-        units = tuple(unit.to_bytes() for unit in self.units)
-        return encode((SNAPSHOT_TAG, SNAPSHOT_VERSION, counters, units))
+        return (SNAPSHOT_TAG, SNAPSHOT_VERSION, counters)
 
     @classmethod
     def restore(

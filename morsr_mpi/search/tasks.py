@@ -9,10 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from morsr_mpi.base.canonical import CanonicalError, decode, encode
+from morsr_mpi.base.config import MAX_DIMENSION
 from morsr_mpi.base.digest import digest_of
 from morsr_mpi.base.errors import InternalError
 from morsr_mpi.base.version import ALGORITHM_VERSION
+from morsr_mpi.lattice.tilecode import pack_tiles, unpack_tiles
 from morsr_mpi.search.chambers import Chamber, pack, unpack
+from morsr_mpi.search.compact import expand, squeeze
 
 #: Kinds of task (DESIGN section 2).
 COMPLETE = "complete"
@@ -74,19 +77,21 @@ class TaskResult:
     counts: tuple[int, ...] = ()
 
     def to_bytes(self) -> bytes:
-        """Canonical bytes; from_bytes is the inverse."""
-        return encode((self.work, self.objective, self.point, pack(self.chambers), self.counts))
+        """Canonical bytes; from_bytes is the inverse. Points and chambers are packed small."""
+        point, chambers = pack_tiles(self.point), squeeze(pack(self.chambers))
+        return encode((self.work, self.objective, point, chambers, self.counts))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> TaskResult:
         """Raise InternalError for anything to_bytes did not write."""
         try:
             fields = decode(data)
-        except CanonicalError as error:
+            match fields:
+                case (int(work), float(objective), bytes(point), bytes(packed), tuple(counts)):
+                    chambers = tuple(unpack(expand(packed)))
+                    plain = unpack_tiles(point, MAX_DIMENSION // 8)
+                    return cls(work, objective, plain, chambers, counts)
+                case _:
+                    raise InternalError("malformed result: fields of the wrong type")
+        except ValueError as error:  # CanonicalError is one
             raise InternalError(f"malformed result: {error}") from None
-        match fields:
-            case (int(work), float(objective), bytes(point), tuple(packed), tuple(counts)):
-                chambers = tuple(unpack(packed))
-                return cls(work, objective, point, chambers, counts)
-            case _:
-                raise InternalError("malformed result: fields of the wrong type")

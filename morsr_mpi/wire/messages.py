@@ -27,6 +27,7 @@ from morsr_mpi.wire.pulse_messages import (
 )
 from morsr_mpi.wire.shapes import count, digest, entries
 from morsr_mpi.wire.steering import Heartbeat, Proposal, Reassignment
+from morsr_mpi.wire.sync_messages import SyncOffer, SyncRequest
 from morsr_mpi.wire.votes import Vote
 
 __all__ = [
@@ -43,6 +44,8 @@ __all__ = [
     "Results",
     "SlotRequest",
     "StopRequest",
+    "SyncOffer",
+    "SyncRequest",
     "Vote",
     "decode_message",
     "encode_message",
@@ -67,12 +70,15 @@ Message = (
     | Hello
     | Reassignment
     | Proposal
+    | SyncRequest
+    | SyncOffer
 )
 _PARSERS: dict[int, type[Message]] = {
     int(kind.TYPE): kind
     for kind in (
         Order, Results, Announcement, StopRequest, Done, CacheRequest, CacheResponse,
         SlotRequest, Vote, Heartbeat, Hello, Reassignment, Proposal,
+        SyncRequest, SyncOffer,
     )
 }  # fmt: skip
 
