@@ -8,6 +8,7 @@ when it is closed: a killed process loses nothing, a power cut at most that long
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from pathlib import Path
@@ -54,6 +55,7 @@ class FileJournal:
         if not new:
             read_records(path)
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        self._size = os.fstat(self._file).st_size
         self._synced = time.monotonic()
         self._dirty = False
         if new:
@@ -62,7 +64,10 @@ class FileJournal:
             _sync_directory(path.parent)
 
     def append(self, record: bytes) -> None:
-        """Add one record; it is in the kernel's hands when this returns."""
+        """Add one record; it is in the kernel's hands when this returns.
+
+        Raises OSError when the file system refuses; then nothing of the record is left.
+        """
         self._write(len(_checked(record)).to_bytes(_PREFIX, "big") + record)
         if time.monotonic() - self._synced >= JOURNAL_SYNC_SECONDS:
             self.flush()
@@ -83,10 +88,20 @@ class FileJournal:
         self.flush()
         os.close(self._file)
 
+    def let_go(self) -> None:
+        """Close without syncing: the file is somebody else's now."""
+        os.close(self._file)
+
     def _write(self, data: bytes) -> None:
         view = memoryview(data)
-        while view:
-            view = view[os.write(self._file, view) :]
+        try:
+            while view:
+                view = view[os.write(self._file, view) :]
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._file, self._size)
+            raise
+        self._size += len(data)
         self._dirty = True
 
 

@@ -47,6 +47,13 @@ class Writer:
             self._changed.notify_all()
         self._thread.join()
 
+    def drop(self) -> None:
+        """Forget what waits and end the thread, after what is being run."""
+        with self._changed:
+            self._jobs.clear()
+            self._closing = True
+            self._changed.notify_all()
+
     def _work(self) -> None:
         while True:
             with self._changed:

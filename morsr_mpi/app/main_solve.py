@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
+import os
 import sys
 import traceback
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from morsr_mpi.app.environment import launch_info
 from morsr_mpi.app.settings import Settings
@@ -22,12 +24,20 @@ def solve_command(path: Path, settings: Settings, *, as_json: bool, debug: bool)
     with Requests(interrupts=not info.launched) as requests:
         from morsr_mpi.adapters.hdf5_problem import load_problem
         from morsr_mpi.app.agree import CommonError
+        from morsr_mpi.app.guardian import Guardian
         from morsr_mpi.app.outcome import tell_ended
         from morsr_mpi.app.solve import Outcome, run_solve
+        from morsr_mpi.base.config import BEAT_SECONDS
 
+        # Before MPI, which takes badly to processes that are started later.
+        guardian = Guardian(settings.hang_timeout, BEAT_SECONDS) if info.size > 1 else None
         try:
             outcome: Outcome = run_solve(
-                lambda: load_problem(path), settings, requests=requests, info=info
+                lambda: load_problem(path),
+                settings,
+                requests=requests,
+                info=info,
+                guardian=guardian,
             )
         except CommonError as exc:
             tell_ended()
@@ -42,7 +52,18 @@ def solve_command(path: Path, settings: Settings, *, as_json: bool, debug: bool)
                 print(strict_json(outcome.result.to_json()), flush=True)
             else:
                 _show(outcome)
-    return EXIT_STOPPED if outcome.stopped else EXIT_OK
+    code = EXIT_STOPPED if outcome.stopped else EXIT_OK
+    if outcome.losses:
+        leave_now(code)
+    return code
+
+
+def leave_now(code: int) -> NoReturn:
+    """End without finalising MPI, which can wait forever for what was sent to a lost rank."""
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(code)
 
 
 def strict_json(found: dict[str, Any]) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from morsr_mpi.adapters.hdf5_checkpoint import store_checkpoint
 from morsr_mpi.adapters.hdf5_result import save_result
+from morsr_mpi.app.fence import Fence
 from morsr_mpi.app.keeper import Interval, Writer
 from morsr_mpi.app.rundir import RunDirectory
 from morsr_mpi.base.ports import Clock
@@ -22,7 +23,7 @@ RESULT_SECONDS = 1.0
 #: The first checkpoint comes after this time.
 FIRST_SECONDS = 1.0
 #: Writing may take this part of the time at most.
-WRITE_SHARE = 0.02
+WRITE_SHARE = 0.01
 
 
 class Records:
@@ -39,8 +40,10 @@ class Records:
         checkpoint_every: float,
         describe: Callable[[Search], SolveResult],
         warn: Callable[[str], None],
+        fence: Fence,
     ) -> None:
         self._run = run
+        self._fence = fence
         self._clock = clock
         self._describe = describe
         self._writer = Writer(warn)
@@ -51,15 +54,23 @@ class Records:
         self._results = Interval(RESULT_SECONDS, now)
         self._last_objective = b""
 
+    def first(self, search: Search) -> None:
+        """Have the state written that the search starts from, so that there is one from then on."""
+        if not any(self._run.checkpoints.glob("checkpoint-*.h5")):
+            checkpoint = checkpoint_of(search)
+            self._writer.submit("checkpoint", lambda: self._store(checkpoint))
+
     def committed(self, search: Search, wanted: bool) -> None:
         """After a commit: have written what is due. wanted: a checkpoint was asked for."""
         now = self._clock.now()
         if wanted or self._checkpoints.due(now):
             self._checkpoints.seconds = max(self._checkpoints.seconds, self._every)
             self._checkpoints.done(now)
+            begin = self._clock.now()
             checkpoint = checkpoint_of(search)
+            took = self._clock.now() - begin
             self._writer.submit(
-                "checkpoint", lambda: self._timed(self._checkpoints, self._store, checkpoint)
+                "checkpoint", lambda: self._timed(self._checkpoints, self._store, checkpoint, took)
             )
         if self._results.due(now):
             self._results.done(now)
@@ -78,6 +89,7 @@ class Records:
         """
         self._writer.close()
         self._store(checkpoint_of(search))
+        self._fence.check(now=True)
         save_result(self._run.result, result, story(state))
         data = self._run.result.read_bytes()
         return len(data), hashlib.sha256(data).digest()
@@ -86,17 +98,28 @@ class Records:
         """Write what waits, after an error."""
         self._writer.close()
 
-    def _timed(self, interval: Interval, write: Callable[[Any], None], value: Any) -> None:
-        """Write, and write seldom enough that it takes little of the time."""
+    def drop(self) -> None:
+        """Write nothing more: another rank keeps the directory now."""
+        self._writer.drop()
+
+    def _timed(
+        self, interval: Interval, write: Callable[[Any], None], value: Any, took: float = 0.0
+    ) -> None:
+        """Write, and write seldom enough that it takes little of the time.
+
+        took: seconds that preparing it has cost already.
+        """
         start = self._clock.now()
         write(value)
-        cost = self._clock.now() - start
+        cost = self._clock.now() - start + took
         interval.seconds = max(interval.seconds, cost / WRITE_SHARE)
 
     def _store(self, checkpoint: Checkpoint) -> None:
+        self._fence.check(now=True)
         store_checkpoint(self._run.checkpoints, checkpoint)
 
     def _save(self, result: SolveResult) -> None:
+        self._fence.check(now=True)
         save_result(self._run.result, result, story("running"))
 
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 from morsr_mpi.adapters.hdf5_checkpoint import load_checkpoint, newest_checkpoint
 from morsr_mpi.adapters.journal_file import read_records, recover
 from morsr_mpi.app.agree import Together
 from morsr_mpi.app.rundir import RunDirectory
-from morsr_mpi.base.errors import InputError, TamperError, UsageError
+from morsr_mpi.base.canonical import decode, encode
+from morsr_mpi.base.errors import InputError, InternalError, TamperError, UsageError
 from morsr_mpi.objectives.problem import QuadraticProblem
-from morsr_mpi.provenance.bodies import Epoch
+from morsr_mpi.provenance.bodies import Epoch, Regroup
 from morsr_mpi.provenance.chain import ChainPoint, verify_chain
 from morsr_mpi.search.options import SearchOptions
 from morsr_mpi.search.prepare import Prepared
@@ -62,7 +64,10 @@ def find_start(run: RunDirectory, problem: QuadraticProblem, options: SearchOpti
         )
     start.journal = chain.point
     set_aside(run, start)
-    start.restarts = 1 + sum(isinstance(body, Epoch) for body in chain.bodies)
+    start.restarts = 1 + sum(
+        isinstance(body, Epoch) and not isinstance(before, Regroup)
+        for before, body in pairwise(chain.bodies)
+    )
     return start
 
 
@@ -79,12 +84,23 @@ def set_aside(run: RunDirectory, start: Start) -> None:
                 start.notes.append(f"kept the damaged checkpoint as damaged-{path.name}")
 
 
-def share_checkpoint(together: Together, start: Start | None) -> Path | None:
-    """Tell all ranks which file to restore from; start: on rank 0."""
-    chosen = start.checkpoint if start is not None else None
-    name = str(chosen.absolute()).encode() if chosen is not None else b""
-    name = together.exchange(name)[0]
-    return Path(name.decode()) if name else None
+@dataclass(frozen=True)
+class SharedStart:
+    """What all ranks are told of the start. token: names the job."""
+
+    checkpoint: Path | None
+    restarts: int
+    token: str
+
+
+def share_start(together: Together, start: Start, token: str) -> SharedStart:
+    """Tell all ranks where rank 0 starts, and the name of the job."""
+    name = str(start.checkpoint.absolute()) if start.checkpoint is not None else ""
+    data = together.exchange(encode((name, start.restarts, token)))[0]
+    match decode(data):
+        case (str(name), int(restarts), str(token)):
+            return SharedStart(Path(name) if name else None, int(restarts), token)
+    raise InternalError("rank 0 told nothing of the start")
 
 
 def restore(
@@ -93,7 +109,14 @@ def restore(
     """Return the state of a checkpoint, on every rank. Raises InputError."""
     checkpoint = load_checkpoint(path)
     checkpoint.require(problem.digest, options.digest())
-    search = Search.restore(problem, prepared, options, checkpoint.state)
+    search = restore_state(checkpoint.state, problem, prepared, options)
     if search.committed != checkpoint.pulse:
         raise InputError(f"{path} names pulse {checkpoint.pulse}, its state {search.committed}")
     return search
+
+
+def restore_state(
+    snapshot: bytes, problem: QuadraticProblem, prepared: Prepared, options: SearchOptions
+) -> Search:
+    """Return the state of a snapshot. Raises InputError."""
+    return Search.restore(problem, prepared, options, snapshot)

@@ -12,9 +12,10 @@ import os
 from pathlib import Path
 
 from morsr_mpi.base.errors import UsageError
+from morsr_mpi.storage.checkpoint import checkpoint_name
 
 #: Parts that every run directory has.
-PARTS = ("checkpoints", "ledger", "keys")
+PARTS = ("checkpoints", "ledger", "keys", "fence")
 
 
 class RunDirectory:
@@ -27,6 +28,7 @@ class RunDirectory:
         self.ledger = self.path / "ledger"
         self.journal = self.ledger / "journal.morsr"
         self.keys = self.path / "keys"
+        self.fence = self.path / "fence"
         self.log_file = self.path / "log.txt"
         self.stop_file = self.path / "STOP"
 
@@ -55,6 +57,11 @@ class RunDirectory:
                 "--run-dir that you may write to"
             ) from None
         return run
+
+    def is_fresh(self) -> bool:
+        """Whether this is a run directory in which no pulse has been committed yet."""
+        newest = max(self.checkpoints.glob("checkpoint-*.h5"), default=None)
+        return self.ledger.is_dir() and (newest is None or newest.name == checkpoint_name(0))
 
     def discard(self) -> None:
         """Remove what `create` made, unless something else has been written by now."""

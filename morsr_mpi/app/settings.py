@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from morsr_mpi.base.config import HANG_TIMEOUT_SECONDS
 from morsr_mpi.base.errors import UsageError
 from morsr_mpi.search.options import DEFAULT_WORK, SearchOptions
 
@@ -29,6 +30,7 @@ class Settings:
     security: str = "sign"
     keys: Path | None = None
     checkpoint_every: float = 30.0
+    hang_timeout: float = HANG_TIMEOUT_SECONDS
     resume: bool = False
     ranks: int = 1
 
@@ -42,6 +44,7 @@ class Settings:
         for name, seconds in (
             ("max_hours", self.max_hours),
             ("checkpoint_every", self.checkpoint_every),
+            ("hang_timeout", self.hang_timeout),
         ):
             if seconds is not None and not 0.0 < seconds < float("inf"):
                 raise UsageError(f"{name} must be positive and finite, not {seconds!r}")

@@ -70,6 +70,11 @@ class Requests:
         else:
             self.ask_to_stop(signal.Signals(number).name)
 
+    def limit(self, max_hours: float | None, begin: float) -> None:
+        """Stop after some hours; begin: of the run, monotonic seconds."""
+        if max_hours is not None:
+            self.deadline = begin + 3600.0 * max_hours
+
     def ask_to_stop(self, reason: str) -> None:
         """Note a request to stop; the first reason stands."""
         self.reason = self.reason or reason

@@ -10,10 +10,11 @@ from typing import Protocol
 
 from morsr_mpi.adapters.clock import SystemClock
 from morsr_mpi.adapters.memory import MemoryNetwork
-from morsr_mpi.app.environment import LaunchInfo
+from morsr_mpi.adapters.memory_links import MemoryWorld
+from morsr_mpi.app.environment import LaunchInfo, fault_tolerant
 from morsr_mpi.base.config import SLOT_BYTES
 from morsr_mpi.base.errors import UsageError
-from morsr_mpi.base.ports import Clock, Transport
+from morsr_mpi.base.ports import Clock, Links, Transport
 
 OPEN_MPI = "Open MPI"
 
@@ -31,6 +32,13 @@ class World(Protocol):
     def transport(self, slot_bytes: int = SLOT_BYTES) -> Transport:
         """Return a new transport over all ranks; all ranks must call."""
 
+    @property
+    def fault_tolerant(self) -> bool:
+        """Whether deaths of ranks are reported and can be survived."""
+
+    def links(self) -> Links:
+        """Return links to all ranks; all ranks must call."""
+
     def keep(self, ranks: Sequence[int]) -> World:
         """Return the world of these ranks alone, renumbered in their order; each of them calls."""
 
@@ -43,6 +51,7 @@ class PlainWorld:
 
     rank = 0
     size = 1
+    fault_tolerant = False
 
     def __init__(self) -> None:
         self.clock = SystemClock()
@@ -50,6 +59,10 @@ class PlainWorld:
     def transport(self, slot_bytes: int = SLOT_BYTES) -> Transport:
         """Return a transport of one rank."""
         return MemoryNetwork(1, slot_bytes=slot_bytes).transport(0)
+
+    def links(self) -> Links:
+        """Return links to nobody."""
+        return MemoryWorld(1).links(0)
 
     def keep(self, ranks: Sequence[int]) -> World:
         """The one rank there is."""
@@ -72,10 +85,19 @@ class MpiWorld:
         self.rank = self._comm.Get_rank()
         self.size = self._comm.Get_size()
         self.clock = SystemClock()
+        self.fault_tolerant = self.size > 1 and fault_tolerant()
 
     def transport(self, slot_bytes: int = SLOT_BYTES) -> Transport:
-        """Return a transport over a communicator of its own."""
-        return self._mpi.MpiTransport(self._comm, slot_bytes)
+        """Return a transport over a communicator of its own, good until the first loss."""
+        from morsr_mpi.adapters.mpi_links import BreakableTransport
+
+        return BreakableTransport(self._comm, slot_bytes)
+
+    def links(self) -> Links:
+        """Return links over a communicator of their own."""
+        from morsr_mpi.adapters.mpi_links import MpiLinks
+
+        return MpiLinks(self._comm)
 
     def keep(self, ranks: Sequence[int]) -> World:
         """Only these ranks, by their numbers in this world."""

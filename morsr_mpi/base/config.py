@@ -172,3 +172,42 @@ TLS_PIECE_BYTES: Final = 1 << 20
 GROUP_KEY_FRAMES: Final = 1 << 31
 #: Largest payload of an envelope: a checkpoint.
 MAX_ENVELOPE_BYTES: Final = 1 << 30
+# --- failures (node/regroup, app/crew, app/guardian) -------------------------------------
+#: Largest message between two ranks of a job: a frame and its header.
+MAX_LINK_BYTES: Final = MAX_FRAME_BYTES + 64
+#: An exchange round that is not complete after this time is given up: somebody is stopped, or
+#: much slower than the rest. Longer where this rank itself was silent for long (PATIENCE).
+ROUND_DEADLINE_SECONDS: Final = 0.25
+#: A rank counts as silent after this multiple of the longest time between two looks of our own.
+PATIENCE: Final = 4.0
+#: Share of CPU time in a time without looks above which a rank was busy, not stopped.
+BUSY_SHARE: Final = 0.02
+#: The longest time between two looks is forgotten after this time.
+PATIENCE_SECONDS: Final = 30.0
+#: The ranks that are left wait this long for others to answer, then go on without them.
+GATHER_SECONDS: Final = 0.1
+#: An answer is repeated this often while ranks regroup, and counts for this long.
+STATUS_SECONDS: Final = 0.05
+PRESENT_SECONDS: Final = 0.5
+#: A new group that is not complete after this time is formed anew.
+FORM_SECONDS: Final = 0.5
+#: A rank that was left behind is taken in again this long after the last regrouping at the
+#: earliest, so that one that comes and goes does not keep the others from their work.
+REJOIN_SECONDS: Final = 1.0
+#: A round in progress and reports of deaths are looked after this often.
+WATCH_SECONDS: Final = 0.01
+#: A rank without progress for this long is killed by its guardian, and given up by the others.
+HANG_TIMEOUT_SECONDS: Final = 10.0
+#: The guardian is told of progress, and looks for it, this often.
+BEAT_SECONDS: Final = 0.1
+#: Records each rank keeps, should it have to go on with the journal: more than the pulses that
+#: two ranks can be apart.
+RECENT_RECORDS: Final = 256
+#: Time for the last messages of a group that has been broken before.
+FAREWELL_SECONDS: Final = 1.0
+#: Piece of a state sent to a rank that is behind.
+STATE_PIECE_BYTES: Final = 4 << 20
+#: Times a run regroups before its first pulse, or at its end, in all.
+MAX_RESTARTS_OF_A_STEP: Final = 64
+#: Records that wait for a full disk; then the run ends.
+JOURNAL_BACKLOG_BYTES: Final = 64 << 20

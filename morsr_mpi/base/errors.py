@@ -54,3 +54,20 @@ class ProtocolError(MorsrError):
     """A peer sent something that no honest peer sends; names the sender."""
 
     exit_code = EXIT_INTERNAL
+
+
+class PeersLostError(MorsrError):
+    """The group of ranks is broken: somebody died, is silent, or wants to come back.
+
+    Never shown: whoever runs the group regroups with those that are left.
+    """
+
+
+class ExcludedError(MorsrError):
+    """The others went on without this rank for good; it must end without touching anything."""
+
+
+class TooFewRanksError(MorsrError):
+    """Too few ranks answer to go on; the last checkpoint is sound (exit 75)."""
+
+    exit_code = EXIT_STOPPED

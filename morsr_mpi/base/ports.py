@@ -67,6 +67,38 @@ class Transport(Protocol):
         """Give up what is not delivered and let go; no call may follow."""
 
 
+class Links(Protocol):
+    """Bytes between any two ranks of a job, living or not, and reports of who has died.
+
+    What is left of a job regroups over it; it never breaks as a whole.
+    """
+
+    @property
+    def rank(self) -> int:
+        """This rank of the job, 0 <= rank < size."""
+
+    @property
+    def size(self) -> int:
+        """Ranks the job was started with."""
+
+    def failed(self) -> frozenset[int]:
+        """Return the ranks that are reported dead; it only grows."""
+
+    def send(self, dest: int, data: bytes) -> None:
+        """Send at most `config.MAX_LINK_BYTES`; does not block; in order for each pair of ranks.
+
+        What is sent to the dead is lost. Raises InternalError when more than
+        `config.MAX_UNSENT_BYTES` wait for living ranks.
+        """
+
+    def poll(self) -> list[tuple[int, bytes]]:
+        """Return what arrived, as (source, bytes); does not block; bounded as in Transport."""
+
+    @property
+    def under_way(self) -> bool:
+        """Whether bytes to or from this rank are under way."""
+
+
 class Clock(Protocol):
     """Time as the loop sees it; nothing below the adapters has one."""
 

@@ -62,6 +62,14 @@ from morsr_mpi.cli.options import positive, work_units
     show_default=True,
     help="Seconds between checkpoints.",
 )
+@click.option(
+    "--hang-timeout",
+    type=positive,
+    metavar="S",
+    default="10",
+    show_default=True,
+    help="A rank without progress for S seconds is killed, and the run goes on without it.",
+)
 @click.option("--resume", is_flag=True, help="Go on with the run in --run-dir; --work may differ.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
 @click.pass_context
@@ -76,6 +84,7 @@ def command(
     security: str,
     keys: Path | None,
     checkpoint_every: float,
+    hang_timeout: float,
     resume: bool,
     as_json: bool,
 ) -> int:
@@ -97,6 +106,7 @@ def command(
         security=security,
         keys=keys,
         checkpoint_every=checkpoint_every,
+        hang_timeout=hang_timeout,
         resume=resume,
     )
     debug = bool(context.find_root().params.get("debug"))

@@ -97,6 +97,11 @@ class Node:
         return self._met().chain
 
     @property
+    def has_met(self) -> bool:
+        """Whether the ranks have met: there are keys and a chain."""
+        return self._roster is not None
+
+    @property
     def fingerprint(self) -> str:
         """Short form of the genesis record's digest."""
         return fingerprint(self.chain.point.genesis)
@@ -115,6 +120,13 @@ class Node:
     def expecting(self) -> bool:
         """Whether an answer over point-to-point is on its way: a bad time to sleep long."""
         return self._fetch.waiting > 0
+
+    def finished_results(self) -> dict[bytes, bytes]:
+        """Return results of pulses in flight, by task id: another node need not compute them."""
+        found: dict[bytes, bytes] = {}
+        for pulse in self._pulses.open:
+            found.update(pulse.finished())
+        return found
 
     def seal(self, files: Sequence[tuple[str, int, bytes]]) -> bytes:
         """Return the last record of a finished run: files are (path, bytes, SHA-256).

@@ -102,6 +102,14 @@ class OpenPulse:
         """Whether the result of a task is here."""
         return self._results[index] is not None
 
+    def finished(self) -> dict[bytes, bytes]:
+        """Return the results that are here, by task id."""
+        return {
+            task.task_id: result
+            for task, result in zip(self.tasks, self._results, strict=True)
+            if result is not None
+        }
+
     def results(self) -> list[bytes]:
         """All results in the order of the tasks. Raises InternalError when one is missing."""
         found = [result for result in self._results if result is not None]

@@ -1,4 +1,4 @@
-"""Bodies of the journal's records: genesis, epoch, pulse, stop, seal (DESIGN section 5).
+"""Bodies of the journal's records: genesis, epoch, regroup, pulse, stop, seal (DESIGN section 5).
 
 Each kind is a dataclass with `body()` and `from_body()`; `parse` finds the right one. All
 fields are described in docs/formats/journal.md.
@@ -145,6 +145,43 @@ class Pulse:
 
 
 @dataclass(frozen=True)
+class Regroup:
+    """The ranks that are left of a job go on in a new group; an `epoch` record follows.
+
+    epoch: number of the group, growing within a job; ranks: its members by their numbers in
+    the job, in the order of the keys that follow, two bytes each, big-endian; gone: ranks that
+    left for good, and why; absent: ranks that do not answer for now, as ranks.
+    """
+
+    KIND: ClassVar[str] = "regroup"
+    epoch: int
+    ranks: bytes
+    gone: tuple[tuple[int, str], ...]
+    absent: bytes
+
+    def body(self) -> tuple[object, ...]:
+        """Canonical fields."""
+        return (self.epoch, self.ranks, self.gone, self.absent)
+
+    @classmethod
+    def from_body(cls, body: tuple[object, ...]) -> Regroup | None:
+        """Return the body, None for fields that do not fit."""
+        match body:
+            case (int(epoch), bytes(ranks), tuple(gone), bytes(absent)) if not (
+                len(ranks) % 2 or len(absent) % 2
+            ):
+                left = []
+                for entry in gone:
+                    match entry:
+                        case (int(rank), str(why)):
+                            left.append((int(rank), why))
+                        case _:
+                            return None
+                return cls(int(epoch), ranks, tuple(left), absent)
+        return None
+
+
+@dataclass(frozen=True)
 class Stop:
     """An agreed stop: pulses committed, digest of S with what was planned, the reason."""
 
@@ -213,8 +250,10 @@ class Seal:
         return None
 
 
-Body = Genesis | Epoch | Pulse | Stop | Seal
-_KINDS: dict[str, type[Body]] = {kind.KIND: kind for kind in (Genesis, Epoch, Pulse, Stop, Seal)}
+Body = Genesis | Epoch | Regroup | Pulse | Stop | Seal
+_KINDS: dict[str, type[Body]] = {
+    kind.KIND: kind for kind in (Genesis, Epoch, Regroup, Pulse, Stop, Seal)
+}
 
 
 def parse(record: Record) -> Body:

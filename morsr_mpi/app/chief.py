@@ -1,0 +1,194 @@
+"""What the chief of a job keeps: run directory, fence, journal file, checkpoints, the story told.
+
+Every rank has one of these; it does something on the chief only, and can be taken up by another
+rank when the chief is lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from morsr_mpi.adapters.journal_file import FileJournal
+from morsr_mpi.app.admission import Admission
+from morsr_mpi.app.environment import launch_columns
+from morsr_mpi.app.fence import Fence
+from morsr_mpi.app.journal import JobJournal, finish_exactly, pulses_of, take_over
+from morsr_mpi.app.narrator import Narrator, keep_credentials
+from morsr_mpi.app.records import Records
+from morsr_mpi.app.resume import Start, find_start
+from morsr_mpi.app.rundir import RunDirectory
+from morsr_mpi.app.settings import Settings
+from morsr_mpi.base.ports import Clock
+from morsr_mpi.objectives.problem import QuadraticProblem
+from morsr_mpi.objectives.solution import SolveResult
+from morsr_mpi.provenance.bodies import Seal
+from morsr_mpi.provenance.chain import Chain, ChainPoint
+from morsr_mpi.search.state import Search
+
+
+class Chief:
+    """Of one rank; `active` while it is the chief."""
+
+    def __init__(self, settings: Settings, clock: Clock, quiet: bool) -> None:
+        self.active = False
+        self.run: RunDirectory | None = None
+        self.records: Records | None = None
+        self.narrator: Narrator | None = None
+        self.start = Start()
+        self.sealed = False
+        self.journal = JobJournal(self.warn)
+        self._settings = settings
+        self._clock = clock
+        self._quiet = quiet
+        self._fence: Fence | None = None
+        self._made = False
+
+    # --- the start -------------------------------------------------------------------------
+    def open_run_dir(self, *, again: bool) -> None:
+        """Make the run directory, or open that of the run to resume.
+
+        again: the start is taken once more after a loss, so a directory that the job's former
+        chief has just made is ours.
+        """
+        self.active = True
+        path = self._settings.run_dir
+        if path is None or self._made:
+            return
+        if self._settings.resume:
+            self.run = RunDirectory.reopen(path)
+        elif again and RunDirectory(path).is_fresh():
+            self.run = RunDirectory(path)
+        else:
+            self.run = RunDirectory.create(path)
+        self._made = True
+
+    def discard(self) -> None:
+        """Remove a run directory made for a problem that turned out to be none."""
+        if self.active and self.run is not None and not self._settings.resume:
+            self.run.discard()
+            self.run = None
+
+    def find_start(self, problem: QuadraticProblem) -> Start:
+        """Return where a resumed run starts."""
+        assert self.run is not None
+        self.start = find_start(self.run, problem, self._settings.search_options())
+        self.run.take_over()
+        return self.start
+
+    def open_journal(self, token: str, committed: int) -> ChainPoint:
+        """Claim the directory, begin to write the journal; return where it stands.
+
+        token: names the job. Raises as `journal.take_over`, and OSError.
+        """
+        if self.run is None:
+            return ChainPoint()
+        if self._fence is None:
+            self._fence = Fence.claim(self.run.fence, token)
+        recent = tuple(self.journal.recent)
+        file, point, last = take_over(self.run.journal, recent, committed)
+        self._begin(file, isinstance(last, Seal) and not self._settings.resume)
+        return point
+
+    def narrate(self, ranks: int, problem: QuadraticProblem) -> None:
+        """Begin to tell how the run goes."""
+        self.narrator = Narrator(ranks, self.run, launch_columns(), self._quiet)
+        self.narrator.begin(problem)
+
+    def tell_identities(self, admission: Admission) -> None:
+        """Say whose identity is not established, and keep what proved the others'."""
+        if admission.security == "tls" and not admission.established:
+            self.note("tls with certificates of this run: identity not established (give --keys)")
+        if self.run is not None:
+            keep_credentials(self.run, admission.credentials)
+
+    def narrate_again(self, ranks: int) -> None:
+        """Go on telling in another's place."""
+        self.narrator = Narrator(ranks, self.run, launch_columns(), self._quiet)
+
+    # --- the chief is lost -----------------------------------------------------------------
+    def succeed(
+        self, token: str, committed: int, restarts: int, *, ended: bool
+    ) -> ChainPoint | None:
+        """Go on as chief in another's place; return where the journal stands, None without one.
+
+        ended: the search is over, the journal complete up to its end.
+        """
+        self.active = True
+        self.start.restarts = restarts
+        if self._settings.run_dir is None:
+            return None
+        self.run = RunDirectory(self._settings.run_dir)
+        self._fence = Fence.claim(self.run.fence, token)
+        recent = tuple(self.journal.recent)
+        if ended:
+            file, last = finish_exactly(self.run.journal, recent)
+            self._begin(file, isinstance(last, Seal))
+            return None
+        file, point, _ = take_over(self.run.journal, recent, committed)
+        self._begin(file, False)
+        return point
+
+    def catch_up(self, point: ChainPoint, records: Iterable[bytes], committed: int) -> ChainPoint:
+        """As a chief that was behind: add the pulses it missed; return where the journal stands."""
+        chain = Chain(point)
+        missed = pulses_of(records)
+        first = 1 + max(pulses_of(self.journal.recent), default=-1)
+        for number in range(first, committed):
+            if number in missed:
+                self.journal.append(chain.append(missed[number]))
+        return chain.point
+
+    def resign(self) -> None:
+        """Another rank is the chief now: touch nothing any more."""
+        self.active = False
+        self.journal.resign()
+        if self.records is not None:
+            self.records.drop()
+            self.records = None
+        if self.narrator is not None:
+            self.narrator.close()
+            self.narrator = None
+        self._fence = None
+
+    def superseded(self) -> bool:
+        """Whether another rank of our own job has become chief."""
+        return self._fence is not None and self._fence.own()
+
+    def _begin(self, file: FileJournal, sealed: bool) -> None:
+        assert self._fence is not None
+        self.journal.open(file, self._fence)
+        self.sealed = sealed
+
+    # --- while the search goes on ----------------------------------------------------------
+    def keep(self, search: Search, describe: Callable[[Search], SolveResult]) -> None:
+        """Begin to write results and checkpoints; the first checkpoint is made at once."""
+        if not self.active or self.run is None or self.records is not None:
+            return
+        assert self._fence is not None
+        self.records = Records(
+            self.run,
+            self._clock,
+            self._settings.checkpoint_every,
+            describe,
+            self.warn,
+            self._fence,
+        )
+        self.records.first(search)
+
+    def committed(self, search: Any, wanted: bool) -> None:
+        """After each commit. wanted: a checkpoint was asked for."""
+        if self.records is not None:
+            self.records.committed(search, wanted)
+
+    def note(self, text: str) -> None:
+        """Tell a line, and log it."""
+        if self.narrator is not None:
+            self.narrator.note(text)
+
+    def warn(self, text: str) -> None:
+        """Tell a warning once, and keep it for the result's list; called from any thread."""
+        if text not in self.start.notes:
+            self.start.notes.append(text)
+            if self.narrator is not None:
+                self.narrator.warn(text)

@@ -1,0 +1,411 @@
+"""The steps of one run on one rank, in order, and again where ranks were lost in between.
+
+Steps that can fail on one rank are taken together (`agree`), so that all ranks end alike. The
+chief keeps the run directory; the search itself is the node's and the loop's business. When
+the group of ranks breaks, those that are left regroup and go on with the phase they were in:
+the start from its beginning, the search from the newest state among them, the end again.
+"""
+
+from __future__ import annotations
+
+import secrets
+import struct
+import traceback
+
+from morsr_mpi.adapters.memory import MemoryNetwork
+from morsr_mpi.app import loop
+from morsr_mpi.app.admission import Admission
+from morsr_mpi.app.agree import CommonError, Together
+from morsr_mpi.app.chief import Chief
+from morsr_mpi.app.crew import Crew
+from morsr_mpi.app.environment import LaunchInfo
+from morsr_mpi.app.fence import FencedError
+from morsr_mpi.app.guardian import Guardian
+from morsr_mpi.app.outcome import tell_ready
+from morsr_mpi.app.parts import Load, Outcome, verdict_of
+from morsr_mpi.app.regrouping import Losses, Remembering, recorded
+from morsr_mpi.app.resume import restore, restore_state, share_start
+from morsr_mpi.app.rundir import RunDirectory
+from morsr_mpi.app.settings import Settings
+from morsr_mpi.app.signals import Requests
+from morsr_mpi.base.errors import (
+    ExcludedError,
+    InternalError,
+    MorsrError,
+    PeersLostError,
+)
+from morsr_mpi.node.core import Node
+from morsr_mpi.node.settings import NodeSettings
+from morsr_mpi.objectives.problem import QuadraticProblem
+from morsr_mpi.objectives.solution import SolveResult
+from morsr_mpi.provenance.chain import Chain, ChainPoint
+from morsr_mpi.search.explore import Explorer
+from morsr_mpi.search.prepare import Prepared, prepare
+from morsr_mpi.search.state import Search
+from morsr_mpi.storage.memory_store import MemoryStore
+from morsr_mpi.wire.regrouping import END, SEARCH, START, Plan
+
+
+class Job:
+    """One rank's part in a run."""
+
+    def __init__(
+        self,
+        load: Load,
+        settings: Settings,
+        admission: Admission,
+        info: LaunchInfo,
+        requests: Requests,
+        quiet: bool,
+        guardian: Guardian | None,
+    ) -> None:
+        world = admission.world
+        self._admission = admission
+        self._load = load
+        self._settings = settings
+        self._options = settings.search_options()
+        self._world = world
+        self._info = info
+        self._requests = requests
+        self._guardian = guardian
+        self._clock = world.clock
+        self._begin_at = self._clock.now()
+        self._chief = Chief(settings, world.clock, quiet)
+        self._signer = admission.signer()
+        # What is sent while ranks regroup is signed and not sealed: not for a run inside TLS.
+        self._survivable = world.fault_tolerant and settings.security != "tls"
+        self._store = MemoryStore()
+        self._crew = Crew(
+            world.links(),
+            world.clock,
+            self._signer,
+            hang_timeout=settings.hang_timeout,
+            whole=admission.transport,
+            survivable=self._survivable,
+            beat=guardian.beat if guardian is not None else None,
+            log=self._log,
+        )
+        self._losses = Losses(world.size)
+        self._chief.start.notes.extend(map(str, admission.left))
+        self._problem: QuadraticProblem | None = None
+        self._prepared: Prepared | None = None
+        self._searches: list[Search] = []
+        self._nodes: list[Node] = []
+        self._explorers: list[Remembering] = []
+        self._journal_at = ChainPoint()
+        self._token = ""
+        self._restarts = 0
+        self._rounds_of_start = 0
+        self._found: loop.Outcome | None = None
+
+    # --- what the caller may ask after an error -------------------------------------------
+    def rank_of(self, member: int) -> int:
+        """Return the number in the job of a member of the present group."""
+        members = self._crew.group.members
+        return members[member] if member < len(members) else member
+
+    @property
+    def others_go_on(self) -> bool:
+        """Whether the other ranks would notice the death of this one, and go on."""
+        return self._survivable and self._crew.size > 1
+
+    def internal_line(self, exc: BaseException) -> str:
+        """Return the one line for an internal error."""
+        text = " ".join(str(exc).split())
+        run = self._run
+        where = (
+            f"the traceback is in {run.log_file}"
+            if run is not None
+            else "run it again as `morsr --debug solve ...`"
+        )
+        return f"internal error: {type(exc).__name__}{': ' + text if text else ''}; {where}"
+
+    def note_failure(self, exc: Exception) -> None:
+        """Log an error, take the bar away, and write what waits to be written."""
+        chief = self._chief
+        if isinstance(exc, ExcludedError | FencedError):
+            chief.resign()
+            return
+        if chief.narrator is not None:
+            chief.narrator.close()
+        if chief.records is not None:
+            chief.records.abandon()
+        cause = exc.__cause__ if isinstance(exc, CommonError) else exc
+        if cause is not None and not isinstance(cause, MorsrError):
+            self._log("".join(traceback.format_exception(cause)))
+        elif chief.active and chief.run is not None:
+            chief.run.try_log(f"error: {exc}")
+
+    @property
+    def _run(self) -> RunDirectory | None:
+        path = self._settings.run_dir
+        return RunDirectory(path) if path is not None and path.is_dir() else None
+
+    def _log(self, text: str) -> None:
+        if self._run is not None and self._run.ledger.is_dir():
+            self._run.try_log(f"rank {self._world.rank}: {text}")
+
+    # --- the phases ------------------------------------------------------------------------
+    def run(self) -> Outcome:
+        """Take all steps, those of a phase again after a loss. Raises what ends this rank."""
+        crew = self._crew
+        while True:
+            try:
+                if crew.phase == START:
+                    self._start()
+                    crew.phase = SEARCH
+                if crew.phase == SEARCH:
+                    self._found = self._search()
+                    crew.phase = END
+                if self._guardian is not None:
+                    self._guardian.pause()
+                return self._finish(self._found)
+            except FencedError:
+                if not (self.others_go_on and self._chief.superseded()):
+                    raise
+            except PeersLostError as loss:
+                if not self.others_go_on:
+                    raise InternalError(f"the ranks lost each other: {loss}") from loss
+            self._regroup()
+
+    def _start(self) -> None:
+        """Everything up to the first round of the search."""
+        crew, describe = self._crew, self.internal_line
+        together = Together(crew.transport(0), self._clock)
+        chief = self._chief
+        again, self._rounds_of_start = self._rounds_of_start > 0, 1
+        problem = self._problem = together.agree(lambda: self._problem or self._load(), describe)
+        if crew.is_chief:
+            tell_ready()  # every rank has been heard of, so every rank has its handlers
+        if self._settings.run_dir is not None:
+            together.agree_on(0, lambda: chief.open_run_dir(again=again), describe)
+        self._set_limits()
+        if crew.is_chief:
+            chief.active = True
+            chief.narrate(self._ranks, problem)
+            chief.tell_identities(self._admission)
+            if self._world.size > 1 and not self._world.fault_tolerant:
+                assert chief.narrator is not None
+                chief.narrator.warn_of_no_fault_tolerance(self._info.launcher)
+        if self._settings.resume:
+            together.agree_on(0, lambda: chief.find_start(problem), describe)
+            chief.start.notes.extend(map(str, self._admission.left))
+        shared = share_start(together, chief.start, secrets.token_hex(8))
+        self._token, self._restarts = shared.token, shared.restarts
+        try:
+            prepared = self._prepared = together.agree(
+                lambda: self._prepared or prepare(problem), describe
+            )
+        except CommonError:
+            chief.discard()
+            raise
+
+        def search() -> Search:
+            if shared.checkpoint is None:
+                return Search(problem, prepared, self._options)
+            return restore(shared.checkpoint, problem, prepared, self._options)
+
+        count = self._settings.ranks
+        self._searches = together.agree(lambda: [search() for _ in range(count)], describe)
+        committed = self._searches[0].committed
+        at = together.agree_on(0, lambda: chief.open_journal(self._token, committed), describe)
+        self._journal_at = at or ChainPoint()
+        self._explorers = [Remembering(Explorer(problem, prepared)) for _ in self._searches]
+
+    def _search(self) -> loop.Outcome:
+        """Run the nodes of this process to their end; return rank 0's outcome, or this rank's."""
+        crew, size = self._crew, self._ranks
+        first = crew.group.members.index(crew.rank)
+        left = tuple((item.rank, item.reason) for item in self._admission.left)
+        self._nodes = [
+            Node(
+                NodeSettings(
+                    rank=first + i,
+                    size=size,
+                    problem=self._ready.digest,
+                    options=self._options.digest(),
+                    lag=self._options.lag,
+                    dedicated=self._settings.coordinator == "dedicated",
+                    agreed=(self._options.work, left) if left else (self._options.work,),
+                ),
+                search,
+                self._signer if i == 0 else self._admission.signer(),
+                self._store if i == 0 else MemoryStore(),
+                self._journal_at,
+            )
+            for i, search in enumerate(self._searches)
+        ]
+        self._chief.keep(self._searches[0], self._describe)
+        journal = self._chief.journal
+        if len(self._nodes) == 1:
+            hooks = self._hooks(0)
+            node, explorer = self._nodes[0], self._explorers[0]
+            return loop.run_node(node, crew.transport(1), self._clock, explorer, journal, hooks)
+        others = [None] * (len(self._nodes) - 1)
+        return loop.run_in_process(
+            self._nodes,
+            self._explorers,
+            [journal, *others],
+            [self._hooks(i) for i in range(len(self._nodes))],
+            MemoryNetwork(size),
+            self._clock,
+        )[0]
+
+    def _finish(self, outcome: loop.Outcome | None) -> Outcome:
+        """Write what remains, agree on the time it took, and return the result."""
+        assert outcome is not None
+        crew, chief = self._crew, self._chief
+        transport = crew.transport(2)
+        together = Together(transport, self._clock)
+        node, search = self._nodes[0], self._searches[0]
+        result = self._describe(search)
+        clock = together.exchange(struct.pack(">dq", result.wall_seconds, self._restarts))[0]
+        result.wall_seconds, result.restarts = struct.unpack(">dq", clock)
+        verdict = verdict_of(result, outcome.stopped)
+
+        def close() -> None:
+            if chief.records is not None and not chief.sealed:
+                size, digest = chief.records.finish(search, result, verdict)
+                chief.records = None
+                if not outcome.stopped:
+                    chief.journal.append(node.seal([("result.h5", size, digest)]))
+                    chief.sealed = True
+            chief.journal.close()
+
+        together.agree_on(0, close, self.internal_line)
+        if chief.narrator is not None:
+            chief.narrator.meet(node, chief.start)
+            text = f"stopped ({outcome.stopped})" if outcome.stopped else verdict
+            chief.narrator.end(self._clock.now(), search.progress(), text, node)
+            if outcome.stopped and chief.run is not None:
+                chief.narrator.note("go on with the same command and --resume")
+        if crew.had_losses:
+            crew.farewell(transport)
+        return Outcome(result, outcome.stopped, together.rank, together.size, crew.had_losses)
+
+    # --- after a loss ----------------------------------------------------------------------
+    def _regroup(self) -> None:
+        """Form a group with those that are left, all in the newest state among them."""
+        crew = self._crew
+        for node, explorer in zip(self._nodes, self._explorers, strict=False):
+            explorer.known.update(node.finished_results())
+            if node.has_met:
+                crew.keys.update(zip(crew.group.members, node.public_keys, strict=True))
+                self._journal_at = node.chain.point
+        while True:
+            before = crew.group
+            committed = self._searches[0].committed if self._searches else 0
+            try:
+                plan = crew.regroup(committed)
+                if self._chief.superseded():  # while this rank was away
+                    self._chief.resign()
+                for text in self._losses.tell(before, crew.group):
+                    self._chief.warn(text)
+                    self._log(text)
+                if plan.phase == START:
+                    return
+                self._level(plan)
+                self._take_places(plan)
+            except PeersLostError as loss:
+                if crew.alone_too_long:
+                    raise InternalError(
+                        f"{loss}; go on with --resume from the checkpoint"
+                    ) from loss
+                continue
+            return
+
+    def _level(self, plan: Plan) -> None:
+        """Bring those behind to the state of the plan's source."""
+        crew, journal = self._crew, self._chief.journal
+        if crew.rank == plan.source and plan.behind:
+            records = tuple(journal.recent)
+            crew.send_state(plan, self._searches[0].snapshot(), records)
+        if crew.rank not in plan.behind:
+            return
+        if plan.phase == END and self._found is None:
+            raise ExcludedError("the run ended while this rank was still behind")
+        problem = self._problem = self._problem or self._load()
+        prepared = self._prepared = self._prepared or prepare(problem)
+        received = crew.receive_state(plan)
+        search = restore_state(received.snapshot(), problem, prepared, self._options)
+        self._searches = [search]
+        self._explorers = self._explorers or [Remembering(Explorer(problem, prepared))]
+        if self._chief.active:
+            self._journal_at = self._chief.catch_up(
+                self._journal_at, received.records, plan.committed
+            )
+        else:
+            journal.recent.extend(received.records)
+
+    def _take_places(self, plan: Plan) -> None:
+        """Become the chief, stay it, or stop being it; the chief records the new group."""
+        crew, chief = self._crew, self._chief
+        ended = plan.phase == END
+        if not crew.is_chief:
+            if chief.active:
+                chief.resign()
+            return
+        if not chief.active:
+            self._set_limits()
+            at = chief.succeed(self._token, plan.committed, self._restarts, ended=ended)
+            self._journal_at = at or self._journal_at
+            chief.narrate_again(self._ranks)
+            chief.note(f"rank {crew.rank} keeps the run directory from now on")
+            for text in self._losses.told:
+                chief.warn(text)
+            if ended and self._settings.run_dir is not None:
+                chief.keep(self._searches[0], self._describe)
+        if not ended:
+            chain = Chain(self._journal_at)
+            chief.journal.append(chain.append(recorded(crew.group)))
+            self._journal_at = chain.point
+
+    # --- what the loop and the files are told ----------------------------------------------
+    @property
+    def _ranks(self) -> int:
+        return self._crew.size if self._world.size > 1 else self._settings.ranks
+
+    @property
+    def _ready(self) -> QuadraticProblem:
+        assert self._problem is not None
+        return self._problem
+
+    def _set_limits(self) -> None:
+        """Where and when to look for requests to stop."""
+        self._requests.limit(self._settings.max_hours, self._begin_at)
+        if self._run is not None and self._crew.is_chief:
+            self._requests.stop_file = self._run.stop_file
+
+    def _hooks(self, index: int) -> loop.Hooks:
+        """Return what the loop calls; the chief's first node reports and records."""
+        search, chief, speaks = self._searches[index], self._chief, index == 0
+
+        def poll() -> str:
+            now = self._clock.now()
+            if speaks and chief.narrator is not None:
+                chief.narrator.meet(self._nodes[0], chief.start)
+                chief.narrator.update(now, search.progress)
+            return self._requests.poll(now) or ""
+
+        def committed(state: Search) -> None:
+            if speaks:
+                chief.committed(state, self._requests.take_checkpoint())
+
+        return loop.Hooks(on_commit=committed, stop_requested=poll, log=self._log)
+
+    def _describe(self, search: Search) -> SolveResult:
+        """Return the result as it would be with a search's solution, with the story so far."""
+        assert self._prepared is not None
+        run_dir = self._settings.run_dir
+        return SolveResult.of(
+            search.solution(),
+            tolerance=self._prepared.tolerance,
+            ranks=self._world.size if self._world.size > 1 else self._settings.ranks,
+            wall_seconds=self._clock.now() - self._begin_at,
+            failures=list(self._chief.start.notes),
+            restarts=self._restarts,
+            fingerprint=self._nodes[0].fingerprint if self._nodes[0].has_met else "",
+            run_dir=str(run_dir) if run_dir is not None else None,
+            problem_digest=search.problem.digest.hex(),
+            options_digest=search.options.digest().hex(),
+        )

@@ -1,0 +1,34 @@
+"""What a job is given, what it returns, and small things it needs in between."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from morsr_mpi.objectives.problem import QuadraticProblem
+from morsr_mpi.objectives.solution import SolveResult
+
+Load = Callable[[], QuadraticProblem]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """result: the same on all ranks, except for what only the chief knows.
+
+    stopped: why the run stopped early, "" when it is finished. rank, size: of this process in
+    the group that ended the run; rank 0 is the chief, which speaks for all. losses: whether
+    ranks were lost: then MPI is not to be finalised, which can wait for them forever.
+    """
+
+    result: SolveResult
+    stopped: str
+    rank: int
+    size: int
+    losses: bool = False
+
+
+def verdict_of(result: SolveResult, stopped: str) -> str:
+    """Return how a run ended, in one word or two."""
+    if stopped:
+        return "stopped"
+    return "certified" if bool(result.certified.all()) else "work used up"

@@ -1,0 +1,112 @@
+"""Runs over real MPI in which ranks are killed, stopped and broken on purpose.
+
+Ranks are found by their run directory; what a rank does to itself (an exception, an exit) is
+put in by `parallel/faulty_rank.py`, which runs the command line with a fault in it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+from conftest import environment
+
+
+def ranks_of(run: Path) -> dict[int, int]:
+    """Process ids of the living ranks of a run, by rank."""
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (folder / "cmdline").read_bytes().split(b"\0")
+            variables = (folder / "environ").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if str(run).encode() in words and b"launch" not in words:
+            for variable in variables:
+                name, _, value = variable.partition(b"=")
+                if name == b"OMPI_COMM_WORLD_RANK":
+                    found[int(value)] = int(folder.name)
+    return found
+
+
+class Running:
+    """A run under way; ended and cleaned up when used as a context manager."""
+
+    def __init__(self, run: Path, command: Sequence[object]) -> None:
+        self.run = run
+        self.process = subprocess.Popen(
+            [str(word) for word in command],
+            env=environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        self.out = self.err = ""
+
+    @classmethod
+    def launch(cls, run: Path, ranks: int, arguments: Sequence[object], *launch: str) -> Running:
+        """Start `morsr launch -n RANKS -- solve ... --run-dir RUN`."""
+        python = [sys.executable, "-m", "morsr_mpi", "launch", "-n", str(ranks), *launch, "--"]
+        return cls(run, [*python, "solve", *arguments, "--run-dir", run])
+
+    def __enter__(self) -> Running:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for pid in ranks_of(self.run).values():
+            send(pid, signal.SIGKILL)
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.communicate()
+
+    def wait_for(self, condition: Callable[[], bool], seconds: float = 90.0) -> None:
+        """Wait until something holds; fail when the run ends before."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            if self.process.poll() is not None:
+                self.out, self.err = self.process.communicate()
+                pytest.fail(f"the run ended early: {self.process.returncode}\n{self.err}")
+            if time.monotonic() > deadline:
+                pytest.fail(f"not within {seconds} s; log:\n{self.log()}")
+            time.sleep(0.01)
+
+    def log(self) -> str:
+        """What the run has logged."""
+        path = self.run / "log.txt"
+        return path.read_text() if path.exists() else ""
+
+    def searching(self) -> bool:
+        """Whether the search has begun: its first checkpoint is there."""
+        return any((self.run / "checkpoints").glob("checkpoint-*.h5"))
+
+    def signal(self, number: int, *ranks: int) -> list[int]:
+        """Send a signal to ranks, all found before the first is sent; return their processes."""
+        pids = ranks_of(self.run)
+        chosen = [pids[rank] for rank in ranks if rank in pids]
+        for pid in chosen:
+            send(pid, number)
+        return chosen
+
+    def end(self, seconds: float = 120.0) -> int:
+        """Wait for the end; return the exit code."""
+        try:
+            self.out, self.err = self.process.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            log = self.log()
+            pytest.fail(f"no end within {seconds} s, ranks {ranks_of(self.run)}; log:\n{log}")
+        return self.process.returncode
+
+
+def send(pid: int, number: int) -> None:
+    """Send a signal to a process that may be gone."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)

@@ -1,0 +1,109 @@
+"""Ranks die, stop and wake in mid-run over real MPI; the others end with the undisturbed bits."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+from kills import Running
+
+from morsr_mpi import Problem
+from morsr_mpi.adapters.journal_file import read_records
+from morsr_mpi.provenance.bodies import Regroup
+from morsr_mpi.provenance.chain import verify_chain
+
+pytestmark = pytest.mark.subprocess_mpi
+
+WORK = "700000"
+
+
+def solution(run: Path) -> list[bytes]:
+    """Bytes of everything that must not depend on what happened."""
+    with h5py.File(run / "result.h5") as file:
+        names = sorted(file["solution"])
+        return [np.asarray(file["solution"][name]).tobytes() for name in names]
+
+
+@pytest.fixture(scope="module")
+def problem(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    rng = np.random.default_rng(7)
+    q, _ = np.linalg.qr(rng.normal(size=(64, 64)))
+    Q = q @ np.diag(np.geomspace(1.0, 100.0, 64)) @ q.T
+    path = tmp_path_factory.mktemp("deaths") / "problem.h5"
+    Problem((Q + Q.T) / 2, 3.0 * rng.normal(size=64)).save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def expected(problem: Path, morsr: Callable[..., Any]) -> list[bytes]:
+    run = problem.parent / "undisturbed"
+    morsr(["solve", problem, "--run-dir", run, "--work", WORK]).check()
+    return solution(run)
+
+
+def check(running: Running, expected: list[bytes]) -> dict[str, Any]:
+    """The run ended well, in the bits of the undisturbed one, with a sound and sealed journal."""
+    assert running.process.returncode == 0, running.err + running.log()
+    assert solution(running.run) == expected
+    chain = verify_chain(read_records(running.run / "ledger" / "journal.morsr"))
+    assert chain.sealed
+    assert any(isinstance(body, Regroup) for body in chain.bodies)
+    found = json.loads(running.out)
+    assert isinstance(found, dict)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("ranks", "victims", "number"),
+    [
+        (3, (0,), signal.SIGKILL),
+        (4, (1, 3), signal.SIGKILL),
+        (4, (2,), signal.SIGSEGV),
+    ],
+)
+def test_the_others_go_on(
+    ranks: int,
+    victims: tuple[int, ...],
+    number: int,
+    problem: Path,
+    expected: list[bytes],
+    tmp_path: Path,
+) -> None:
+    with Running.launch(tmp_path / "run", ranks, [problem, "--work", WORK, "--json"]) as running:
+        running.wait_for(running.searching)
+        assert len(running.signal(number, *victims)) == len(victims)
+        running.end()
+        found = check(running, expected)
+        for victim in victims:
+            assert any(f"rank {victim} died" in line for line in found["failures"])
+
+
+def test_a_stopped_rank_is_left_behind_and_killed_by_its_guardian(
+    problem: Path, expected: list[bytes], tmp_path: Path
+) -> None:
+    arguments = [problem, "--work", WORK, "--json", "--hang-timeout", "3"]
+    with Running.launch(tmp_path / "run", 3, arguments) as running:
+        running.wait_for(running.searching)
+        running.signal(signal.SIGSTOP, 0)
+        running.end()
+        found = check(running, expected)
+        assert any("rank 0 does not answer" in line for line in found["failures"])
+
+
+def test_a_rank_that_wakes_comes_back_and_does_no_harm(
+    problem: Path, expected: list[bytes], tmp_path: Path
+) -> None:
+    with Running.launch(tmp_path / "run", 3, [problem, "--work", WORK, "--json"]) as running:
+        running.wait_for(running.searching)
+        stopped = running.signal(signal.SIGSTOP, 0)
+        running.wait_for(lambda: "rank 0 does not answer" in running.log())
+        assert stopped
+        running.signal(signal.SIGCONT, 0)
+        running.end()
+        check(running, expected)
