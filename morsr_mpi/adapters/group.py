@@ -120,8 +120,8 @@ class GroupTransport:
         self._active = False
         return [slots[i] for i in range(self.size)]
 
-    def send(self, dest: int, frame: bytes) -> None:
-        """Send a frame."""
+    def send(self, dest: int, frame: bytes, urgent: bool = False) -> None:
+        """Send a frame; one queue for all, which keeps either order."""
         check_frame(frame, dest, self.rank, self.size)
         header = _HEADER.pack(_FRAME, *self._key, 0)
         self._switch.links.send(self._members[dest], header + frame)
@@ -136,6 +136,11 @@ class GroupTransport:
     def under_way(self) -> bool:
         """Whether bytes are under way on the links."""
         return bool(self._frames) or self._switch.links.under_way
+
+    @property
+    def unsent_bytes(self) -> int:
+        """What waits on the links."""
+        return self._switch.links.unsent_bytes
 
     def leave(self) -> bool:
         """Say that this rank is done; whether all have said so."""

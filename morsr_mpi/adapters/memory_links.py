@@ -62,3 +62,8 @@ class MemoryLinks:
     def under_way(self) -> bool:
         """Whether something waits to be polled."""
         return bool(self._world.queues[self.rank])
+
+    @property
+    def unsent_bytes(self) -> int:
+        """Sending takes no time here."""
+        return 0

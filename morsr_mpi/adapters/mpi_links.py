@@ -127,6 +127,11 @@ class MpiLinks:
         """Whether bytes are being sent or received."""
         return bool(self._receiving) or any(self._queues.values()) or any(self._sending.values())
 
+    @property
+    def unsent_bytes(self) -> int:
+        """What waits here."""
+        return self._unsent
+
     def _next_message(self) -> MPI.Message | None:
         for _ in range(_TESTS):
             try:
@@ -191,9 +196,9 @@ class BreakableTransport:
             self._active = False
         return found
 
-    def send(self, dest: int, frame: bytes) -> None:
+    def send(self, dest: int, frame: bytes, urgent: bool = False) -> None:
         """Send a frame."""
-        self._try(self._inner.send, dest, frame)
+        self._try(self._inner.send, dest, frame, urgent)
 
     def poll(self) -> list[tuple[int, bytes]]:
         """Return frames."""
@@ -205,6 +210,11 @@ class BreakableTransport:
     def under_way(self) -> bool:
         """Whether frames are under way."""
         return not self._broken and self._inner.under_way
+
+    @property
+    def unsent_bytes(self) -> int:
+        """Bytes that wait."""
+        return 0 if self._broken else self._inner.unsent_bytes
 
     def leave(self) -> bool:
         """Whether all are done."""

@@ -348,9 +348,9 @@ class WatchedTransport:
             self._crew.look(self._since)
         return slots
 
-    def send(self, dest: int, frame: bytes) -> None:
+    def send(self, dest: int, frame: bytes, urgent: bool = False) -> None:
         """Send a frame."""
-        self._inner.send(dest, frame)
+        self._inner.send(dest, frame, urgent)
 
     def poll(self) -> list[tuple[int, bytes]]:
         """Return frames."""
@@ -361,6 +361,11 @@ class WatchedTransport:
     def under_way(self) -> bool:
         """Whether frames are under way."""
         return self._inner.under_way
+
+    @property
+    def unsent_bytes(self) -> int:
+        """Bytes that wait."""
+        return self._inner.unsent_bytes
 
     def leave(self) -> bool:
         """Whether all members are done."""

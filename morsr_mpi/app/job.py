@@ -101,8 +101,7 @@ class Job:
     # --- what the caller may ask after an error -------------------------------------------
     def rank_of(self, member: int) -> int:
         """Return the number in the job of a member of the present group."""
-        members = self._crew.group.members
-        return members[member] if member < len(members) else member
+        return dict(enumerate(self._crew.group.members)).get(member, member)
 
     @property
     def others_go_on(self) -> bool:
@@ -222,7 +221,7 @@ class Job:
                 NodeSettings(
                     rank=first + i,
                     size=size,
-                    problem=self._ready.digest,
+                    problem=self._searches[0].problem.digest,
                     options=self._options.digest(),
                     lag=self._options.lag,
                     dedicated=self._settings.coordinator == "dedicated",
@@ -365,11 +364,6 @@ class Job:
     def _ranks(self) -> int:
         return self._crew.size if self._world.size > 1 else self._settings.ranks
 
-    @property
-    def _ready(self) -> QuadraticProblem:
-        assert self._problem is not None
-        return self._problem
-
     def _set_limits(self) -> None:
         """Where and when to look for requests to stop."""
         self._requests.limit(self._settings.max_hours, self._begin_at)
@@ -396,7 +390,7 @@ class Job:
     def _describe(self, search: Search) -> SolveResult:
         """Return the result as it would be with a search's solution, with the story so far."""
         assert self._prepared is not None
-        run_dir = self._settings.run_dir
+        run_dir, node = self._settings.run_dir, self._nodes[0]
         return SolveResult.of(
             search.solution(),
             tolerance=self._prepared.tolerance,
@@ -404,7 +398,7 @@ class Job:
             wall_seconds=self._clock.now() - self._begin_at,
             failures=list(self._chief.start.notes),
             restarts=self._restarts,
-            fingerprint=self._nodes[0].fingerprint if self._nodes[0].has_met else "",
+            fingerprint=node.fingerprint if node.has_met else "",
             run_dir=str(run_dir) if run_dir is not None else None,
             problem_digest=search.problem.digest.hex(),
             options_digest=search.options.digest().hex(),

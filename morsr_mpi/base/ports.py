@@ -98,6 +98,10 @@ class Links(Protocol):
     def under_way(self) -> bool:
         """Whether bytes to or from this rank are under way."""
 
+    @property
+    def unsent_bytes(self) -> int:
+        """Bytes that wait and are not with the network yet."""
+
 
 class Clock(Protocol):
     """Time as the loop sees it; nothing below the adapters has one."""
