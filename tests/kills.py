@@ -16,7 +16,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from conftest import environment
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def environment() -> dict[str, str]:
+    """A user's environment without an MPI world around."""
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("OMPI_", "PMIX_", "PRTE_"))}
+    env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env.get('PATH', os.defpath)}"
+    env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), env.get("PYTHONPATH")]))
+    return env
 
 
 def ranks_of(run: Path) -> dict[int, int]:
@@ -85,8 +94,8 @@ class Running:
         return path.read_text() if path.exists() else ""
 
     def searching(self) -> bool:
-        """Whether the search has begun: its first checkpoint is there."""
-        return any((self.run / "checkpoints").glob("checkpoint-*.h5"))
+        """Whether the ranks have met and the search has begun."""
+        return "genesis" in self.log()
 
     def signal(self, number: int, *ranks: int) -> list[int]:
         """Send a signal to ranks, all found before the first is sent; return their processes."""

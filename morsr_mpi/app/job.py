@@ -22,7 +22,7 @@ from morsr_mpi.app.environment import LaunchInfo
 from morsr_mpi.app.fence import FencedError
 from morsr_mpi.app.guardian import Guardian
 from morsr_mpi.app.outcome import tell_ready
-from morsr_mpi.app.parts import Load, Outcome, verdict_of
+from morsr_mpi.app.parts import Load, Outcome, line_of, verdict_of
 from morsr_mpi.app.regrouping import Losses, Remembering, recorded
 from morsr_mpi.app.resume import restore, restore_state, share_start
 from morsr_mpi.app.rundir import RunDirectory
@@ -110,14 +110,7 @@ class Job:
 
     def internal_line(self, exc: BaseException) -> str:
         """Return the one line for an internal error."""
-        text = " ".join(str(exc).split())
-        run = self._run
-        where = (
-            f"the traceback is in {run.log_file}"
-            if run is not None
-            else "run it again as `morsr --debug solve ...`"
-        )
-        return f"internal error: {type(exc).__name__}{': ' + text if text else ''}; {where}"
+        return line_of(exc, self._run.log_file if self._run is not None else None)
 
     def note_failure(self, exc: Exception) -> None:
         """Log an error, take the bar away, and write what waits to be written."""
@@ -354,7 +347,7 @@ class Job:
                 chief.warn(text)
             if ended and self._settings.run_dir is not None:
                 chief.keep(self._searches[0], self._describe)
-        if not ended:
+        if not ended and self._journal_at.count:  # else the genesis will name the new group
             chain = Chain(self._journal_at)
             chief.journal.append(chain.append(recorded(crew.group)))
             self._journal_at = chain.point

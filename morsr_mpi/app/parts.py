@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from morsr_mpi.objectives.problem import QuadraticProblem
 from morsr_mpi.objectives.solution import SolveResult
@@ -32,3 +33,14 @@ def verdict_of(result: SolveResult, stopped: str) -> str:
     if stopped:
         return "stopped"
     return "certified" if bool(result.certified.all()) else "work used up"
+
+
+def line_of(exc: BaseException, log_file: Path | None) -> str:
+    """Return the one line for an internal error; log_file: where its traceback is."""
+    text = " ".join(str(exc).split())
+    where = (
+        f"the traceback is in {log_file}"
+        if log_file is not None
+        else "run it again as `morsr --debug solve ...`"
+    )
+    return f"internal error: {type(exc).__name__}{': ' + text if text else ''}; {where}"
