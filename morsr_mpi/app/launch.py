@@ -94,9 +94,12 @@ class Launcher:
         return self._run()
 
     def _verdict(self, code: int) -> int:
-        """Look behind an exit code 0."""
+        """Look behind mpirun's exit code: what the run itself said counts more."""
         assert self._outcome is not None
-        if code != 0 or outcome.has_ended(self._outcome):
+        told = outcome.ended_with(self._outcome)
+        if told is not None:
+            return told
+        if code != 0:
             return code
         if self._stopping and not outcome.is_ready(self._outcome):
             self._say("stopped before the run began; nothing was written")

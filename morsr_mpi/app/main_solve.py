@@ -40,19 +40,19 @@ def solve_command(path: Path, settings: Settings, *, as_json: bool, debug: bool)
                 guardian=guardian,
             )
         except CommonError as exc:
-            tell_ended()
+            tell_ended(exc.exit_code)
             if info.rank == exc.rank:
                 if debug and exc.__cause__ is not None:
                     traceback.print_exception(exc.__cause__)
                 print(f"morsr: error: {exc.message}", file=sys.stderr, flush=True)
             return exc.exit_code
+        code = EXIT_STOPPED if outcome.stopped else EXIT_OK
         if outcome.rank == 0:
-            tell_ended()
+            tell_ended(code)
             if as_json:
                 print(strict_json(outcome.result.to_json()), flush=True)
             else:
                 _show(outcome)
-    code = EXIT_STOPPED if outcome.stopped else EXIT_OK
     if outcome.losses:
         leave_now(code)
     return code

@@ -21,9 +21,9 @@ def tell_ready() -> None:
     _append(_READY)
 
 
-def tell_ended() -> None:
-    """Say that the run came to an end of its own, whatever its exit code."""
-    _append(_ENDED)
+def tell_ended(code: int) -> None:
+    """Say that the run came to an end of its own, with this exit code."""
+    _append(f"{_ENDED}={code}")
 
 
 def is_ready(path: Path) -> bool:
@@ -33,7 +33,19 @@ def is_ready(path: Path) -> bool:
 
 def has_ended(path: Path) -> bool:
     """Whether tell_ended was called."""
-    return _ENDED in _lines(path)
+    return ended_with(path) is not None
+
+
+def ended_with(path: Path) -> int | None:
+    """Return the exit code that the run told, None before its end.
+
+    mpirun's own may be that of a rank that was lost on the way, or 0 in spite of ours.
+    """
+    for word in _lines(path):
+        name, _, code = word.partition("=")
+        if name == _ENDED and code.isdecimal():
+            return int(code)
+    return None
 
 
 def _append(word: str) -> None:

@@ -10,9 +10,16 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from test_runs import Command, checkpoints_of, command_lines, start, wait_for
+from test_runs import Command, command_lines, start, wait_for
 
-from morsr_mpi.app.outcome import OUTCOME_VARIABLE, has_ended, is_ready, tell_ended, tell_ready
+from morsr_mpi.app.outcome import (
+    OUTCOME_VARIABLE,
+    ended_with,
+    has_ended,
+    is_ready,
+    tell_ended,
+    tell_ready,
+)
 from morsr_mpi.app.rundir import RunDirectory
 
 pytestmark = pytest.mark.subprocess_mpi
@@ -26,10 +33,11 @@ def test_a_run_reports_to_its_launcher(tmp_path: Path, monkeypatch: pytest.Monke
     tell_ready()
     assert is_ready(path)
     assert not has_ended(path)
-    tell_ended()
+    tell_ended(75)
     assert has_ended(path)
+    assert ended_with(path) == 75
     monkeypatch.setenv(OUTCOME_VARIABLE, str(tmp_path / "missing" / "outcome"))
-    tell_ended()  # a place that cannot be written ends no run
+    tell_ended(0)  # a place that cannot be written ends no run
 
 
 @pytest.mark.parametrize("seconds", [0.3, 0.6, 1.0])
@@ -61,14 +69,18 @@ def ranks_of(run: Path) -> list[int]:
     return sorted(found)
 
 
-def test_a_rank_that_dies_is_no_success(large: Path, tmp_path: Path, morsr: Command) -> None:
+def test_the_last_rank_goes_on_alone_and_stops_when_asked(
+    large: Path, tmp_path: Path, morsr: Command
+) -> None:
     run = RunDirectory(tmp_path / "run")
     arguments = ["solve", large, "--run-dir", run.path, "--work", "inf"]
     process = start(["launch", "-n", "2", "--", *arguments])
-    wait_for(lambda: bool(checkpoints_of(run)))
+    wait_for(lambda: "genesis" in run.log_file.read_text() if run.log_file.exists() else False)
     os.kill(ranks_of(run.path)[-1], signal.SIGKILL)
+    wait_for(lambda: "died" in run.log_file.read_text())
+    process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
-    assert process.returncode not in (0, 75)
+    assert process.returncode == 75
     assert "--resume" in err
     wait_for(lambda: not any(str(run.path) in line for line in command_lines()))
     done = morsr([*arguments, "--resume", "--max-hours", "0.0002"])
