@@ -261,7 +261,7 @@ class Job:
                 size, digest = chief.records.finish(search, result, verdict)
                 chief.records = None
                 if not outcome.stopped:
-                    chief.journal.append(node.seal([("result.h5", size, digest)]))
+                    chief.journal.append(node.seal(chief.sealed_files(size, digest)))
                     chief.sealed = True
             chief.journal.close()
 
