@@ -25,9 +25,12 @@ COMMANDS = {
     "launch": ("morsr_mpi.cli.launch", "Find mpirun and start a command on N ranks."),
     "demo": ("morsr_mpi.cli.demo", "Quantise a small network on real data and show the gain."),
     "plan": ("morsr_mpi.cli.plan", "Say beforehand what a problem will need."),
+    "simulate": (
+        "morsr_mpi.cli.simulate",
+        "Simulate a cluster under faults, and predict what it reaches.",
+    ),
     "doctor": ("morsr_mpi.cli.doctor", "Say what this machine offers and lacks."),
     "pki": ("morsr_mpi.cli.pki", "Certificates for ranks and hosts."),
-    "audit": ("morsr_mpi.cli.audit", "Check offline that a run directory is sound."),
     "inspect": ("morsr_mpi.cli.inspect", "Explain a file or a run directory of morsr."),
 }
 

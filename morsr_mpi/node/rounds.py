@@ -44,7 +44,7 @@ class Announced:
     packed: bytes
 
 
-@dataclass(slots=True)  # frozen ones cost a microsecond more to make
+@dataclass(frozen=True, slots=True)
 class _Waiting:
     """A result on its way out."""
 

@@ -66,9 +66,6 @@ def unpack(packed: bytes, limit: int) -> bytes:
 
 def unpack_all(packed: tuple[bytes, ...], limit: int) -> tuple[bytes, ...]:
     """Return the plain bytes of each; raises ValueError for more than `limit` in all."""
-    total = 0
-    for data in packed:
-        total += len(data) - 1 if data[:1] == _PLAIN else unpacked_bytes(data)
-    if total > limit:
+    if sum(map(unpacked_bytes, packed)) > limit:
         raise ValueError(f"packed bytes that unpack to more than {limit}")
-    return tuple([data[1:] if data[:1] == _PLAIN else unpack(data, limit) for data in packed])
+    return tuple(unpack(data, limit) for data in packed)

@@ -49,14 +49,14 @@ class Summary:
 
 
 def run_campaign(
-    run: Runner, seeds: Iterable[int], wanted: int, processes: int = 1
+    run: Runner, seeds: Iterable[int], wanted: int, processes: int = 1, every: bool = False
 ) -> Iterator[RunReport]:
     """Yield the reports of the first `wanted` seeds whose runs had a fault that took effect,
-    and of every seed on the way that broke an invariant."""
+    and of every seed on the way that broke an invariant. every: of all others too."""
     found = 0
     for report in _reports(run, seeds, processes):
         effective = any(report.faults.values())
-        if effective or report.violations:
+        if every or effective or report.violations:
             yield report
             found += effective
         if found >= wanted:
@@ -83,7 +83,7 @@ def repeat_command(part: str, size: int, seed: int, byzantine: int = 0) -> str:
     return f"morsr simulate --ranks {size} --part {part}{liars} --runs 1 --seed {seed}"
 
 
-def report_lines(part: str, summary: Summary) -> list[str]:
+def report_lines(part: str, summary: Summary, byzantine: int = 0) -> list[str]:
     """Return what a campaign came to, for people."""
     sizes = sorted(summary.sizes)
     lines = [
@@ -97,5 +97,5 @@ def report_lines(part: str, summary: Summary) -> list[str]:
     ]
     for seed, (size, violations) in sorted(summary.failed.items()):
         lines += [f"  seed {seed}: {violation}" for violation in violations]
-        lines.append(f"  repeat it: {repeat_command(part, size, seed)}")
+        lines.append(f"  repeat it: {repeat_command(part, size, seed, byzantine)}")
     return lines

@@ -27,7 +27,7 @@ from morsr_mpi.base.config import (
     TICK_SECONDS,
 )
 from morsr_mpi.base.errors import MorsrError
-from morsr_mpi.base.ports import RunLike, Signer
+from morsr_mpi.base.ports import RunLike, Signer, Transport
 from morsr_mpi.node.core import Node
 
 
@@ -141,9 +141,11 @@ class Seat:
         self.rank = rank
         self.clock = transport.clock
         self.transport = transport
+        self.port: Transport = transport  # what the loop sees: it may be wrapped to count
         self.journal = MemoryJournal()
         self.error: MorsrError | None = None
         self.begun = 0
+        self.turns = 0
         self.slowness: Callable[[float], float] = lambda now: 1.0
         self.ready_at: Callable[[float], float] = lambda when: when
         self.rest = Rest()
@@ -161,7 +163,7 @@ class Seat:
         """Put a node into the seat and give it its first turn."""
         self.node = node
         costly = _CostlyExplorer(explorer, self)
-        self.loop = NodeLoop(node, self.transport, self.clock, costly, self.journal, hooks)
+        self.loop = NodeLoop(node, self.port, self.clock, costly, self.journal, hooks)
         self.transport.wake = self._woken
         self._turn_at(0.0)
 
@@ -191,6 +193,7 @@ class Seat:
             self._turn_at(ready)
             return
         self.clock.charge(self._costs.turn)
+        self.turns += 1
         try:
             loop.turn()
         except MorsrError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -29,6 +29,36 @@ MESSAGE_SECONDS = 2e-5
 DEATH_REPORT_SECONDS = (0.003, 0.1)
 
 
+@dataclass(frozen=True)
+class MessageCosts:
+    """CPU seconds of one message apart from signatures, of signing and of verifying."""
+
+    message: float
+    sign: float = 0.0
+    verify: float = 0.0
+
+
+class CountingSigner:
+    """A signer that counts what it does."""
+
+    def __init__(self, signer: Signer) -> None:
+        self._signer = signer
+        self.signed = self.verified = 0
+        self.mode = signer.mode
+        self.public_key = signer.public_key
+        self.signature_bytes = signer.signature_bytes
+
+    def sign(self, data: bytes) -> bytes:
+        """Count and sign."""
+        self.signed += 1
+        return self._signer.sign(data)
+
+    def verify(self, public_key: bytes, data: bytes, signature: bytes) -> bool:
+        """Count and verify."""
+        self.verified += 1
+        return self._signer.verify(public_key, data, signature)
+
+
 @dataclass
 class Instance:
     """One running copy of a member: a liar with the trick `twins` has two."""
@@ -40,6 +70,8 @@ class Instance:
     alive: bool = True
     armed: tuple[int, int] | None = None
     twin: bool = False
+    spent: float = 0.0
+    waiting: deque[tuple[int, Sent | Garbled]] = field(default_factory=deque)
 
 
 @dataclass
@@ -55,6 +87,8 @@ class VoteWorld:
     patience: float = 0.25
     cut: Cut | None = None
     real_keys: bool = False
+    costs: MessageCosts = MessageCosts(MESSAGE_SECONDS)
+    death_report: tuple[float, float] = DEATH_REPORT_SECONDS
     effects: Counter[str] = field(default_factory=Counter)
     messages: int = 0
     trace: bytes = b""
@@ -102,7 +136,8 @@ class VoteWorld:
     def _signer(self, authority: TwinAuthority, run: bytes, rank: int) -> Signer:
         if self.real_keys:
             return Ed25519Signer(sha256(run + rank.to_bytes(2, "big")))
-        return authority.signer(rank)
+        signer = authority.signer(rank)
+        return CountingSigner(signer) if self.costs.verify else signer
 
     def _instance(
         self,
@@ -153,7 +188,7 @@ class VoteWorld:
             instance.alive = False
         self.effects["crash"] += 1
         self.truth.dead.add(rank)
-        low, high = DEATH_REPORT_SECONDS
+        low, high = self.death_report
         for instances in self.instances:
             for instance in instances:
                 when = self.queue.now + self._draw.uniform(low, high)
@@ -218,31 +253,41 @@ class VoteWorld:
         instance.member.timer = None
         self._after(instance, instance.member.timed_out(armed[0]))
 
-    def _after(self, instance: Instance, outgoing: list[tuple[int, Sent]]) -> None:
-        """Send what a member has to say, and set its timer."""
+    def _after(
+        self, instance: Instance, outgoing: list[tuple[int, Sent]], took: float = 0.0
+    ) -> None:
+        """Send what a member has to say, `took` seconds from now, and set its timer."""
         member, now = instance.member, self.queue.now
         sender = member.rank
         if instance.twin and outgoing:
             self.plot.played["twins"] += 1
         for dest, message in outgoing:
             self.truth.sent(member, message)
-            held = 0.0
+            held = took
             if self.cut is not None and instance.epoch == 0:
-                held = self.cut.delay(now, sender, dest, message, member.core.height)
+                held += self.cut.delay(now, sender, dest, message, member.core.height)
             for delay, damaged in self.conduct.deliveries(now, sender, dest):
                 arriving = Garbled(message) if damaged else message
                 for other in self.instances[dest]:
-                    self.queue.at(
-                        now + held + delay, partial(self._arrives, other, sender, arriving)
-                    )
+                    due = partial(self._arrives, other, sender, arriving)
+                    self.queue.at(now + held + delay, due)
         if member.timer != instance.armed:
             instance.armed = member.timer
             if member.timer is not None:
                 token, doublings = member.timer
                 patience = self.patience * 2.0**doublings
-                self.queue.at(
-                    now + patience, partial(self._timed_out, instance, (token, doublings))
-                )
+                out = partial(self._timed_out, instance, (token, doublings))
+                self.queue.at(now + patience, out)
+
+    def _price(self, instance: Instance) -> float:
+        """Seconds of what a member has just done, by the signatures it made and checked."""
+        counter = instance.member.me.signer
+        if not isinstance(counter, CountingSigner):
+            return self.costs.message * instance.slowness
+        costs = self.costs
+        price = costs.message + counter.signed * costs.sign + counter.verified * costs.verify
+        counter.signed = counter.verified = 0
+        return price * instance.slowness
 
     def _arrives(self, instance: Instance, source: int, message: Sent | Garbled) -> None:
         """A message is there: the member takes it when it is not busy or paused."""
@@ -251,11 +296,27 @@ class VoteWorld:
         now = self.queue.now
         plan = self.conduct.plan
         ready = plan.ready_at(instance.member.rank, max(now, instance.busy_until))
-        instance.busy_until = ready + MESSAGE_SECONDS * instance.slowness
         if ready > now:
-            self.queue.at(ready, partial(self._takes, instance, source, message))
+            instance.waiting.append((source, message))
+            if len(instance.waiting) == 1:
+                self.queue.at(ready, partial(self._next, instance))
+        elif instance.waiting:
+            instance.waiting.append((source, message))
         else:
             self._takes(instance, source, message)
+
+    def _next(self, instance: Instance) -> None:
+        """The member is free for the next message that waits."""
+        if not instance.alive or not instance.waiting:
+            return
+        ready = self.conduct.plan.ready_at(
+            instance.member.rank, max(self.queue.now, instance.busy_until)
+        )
+        if ready <= self.queue.now:
+            self._takes(instance, *instance.waiting.popleft())
+            ready = instance.busy_until
+        if instance.waiting:
+            self.queue.at(ready, partial(self._next, instance))
 
     def _takes(self, instance: Instance, source: int, message: Sent | Garbled) -> None:
         if not instance.alive:
@@ -268,7 +329,11 @@ class VoteWorld:
             message = opened
         member = instance.member
         before = member.core.height
-        self._after(instance, member.receive(source, message))
+        outgoing = member.receive(source, message)
+        took = self._price(instance)
+        instance.spent += took
+        instance.busy_until = self.queue.now + took
+        self._after(instance, outgoing, took)
         if member.core.height != before:
             place = f"{member.rank} {member.core.height} {self.queue.now!r}"
             self.trace = sha256(self.trace + place.encode() + member.replica.state)
