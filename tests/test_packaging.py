@@ -114,6 +114,7 @@ def test_wheel_works_where_the_checkout_is_not(
         archive.extractall(site)
     program = (
         "import morsr_mpi, morsr_mpi.lattice._e8 as a, morsr_mpi.search._engine as b\n"
+        "import morsr_mpi.lattice._tiles\n"
         "from importlib.resources import files\n"
         "assert files('morsr_mpi.app.demo').joinpath('digits.npz').is_file()\n"
         "print(morsr_mpi.__version__, a.__file__, b.__file__)\n"
