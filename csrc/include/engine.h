@@ -61,7 +61,8 @@ typedef struct morsr_prove morsr_prove;
 /* One open chamber found by an interrupted enumeration (paper section 3.2, DESIGN section 2). */
 typedef struct morsr_chamber {
     int32_t depth;   /* number of pinned tiles */
-    int32_t has_after; /* whether `after` holds the last child that was taken */
+    int32_t has_after; /* 1: `after` holds the last child that was taken; 2: the first that was not;
+                          0: no child was taken */
     int64_t skip;    /* number of children taken in canonical order */
     double bound;    /* lower bound of everything in it, lattice units, before delta */
 } morsr_chamber;
@@ -109,14 +110,15 @@ typedef struct morsr_kernels {
     void (*beam_free)(morsr_beam *b);
 
     /* Enumeration below one chamber.  prefix: doubled coordinates of positions m-1, m-2, ...
-       (8 each); after: last child already taken, or NULL.  Points costing more than `limit` are
+       (8 each); after: last child already taken, or NULL; inclusive: that child is still to be
+       taken, those before it are not.  skip: number of children before.  Points costing more than `limit` are
        pruned; `split` > 0 hands back children of the chamber's own node instead of entering
        them, at most that many.  objective, base and order (tile at each position) let a better
        point be judged by its objective proper: limit shrinks with it by `slack` =
        1/(scale^2 (1 - delta)). */
     morsr_prove *(*prove_new)(const morsr_factor *f, const double *centre, const int32_t *prefix,
-                              int depth, const int32_t *after, int64_t skip, int64_t split,
-                              const morsr_objective *objective, const int32_t *base,
+                              int depth, const int32_t *after, int inclusive, int64_t skip,
+                              int64_t split, const morsr_objective *objective, const int32_t *base,
                               const int32_t *order, double best, double slack);
     int (*prove_step)(morsr_prove *p, int64_t ticks);
     int64_t (*prove_ticks)(const morsr_prove *p);
@@ -128,6 +130,9 @@ typedef struct morsr_kernels {
     int64_t (*prove_count)(const morsr_prove *p);
     const morsr_chamber *(*prove_chamber)(const morsr_prove *p, int64_t i,
                                           const int32_t **prefix, const int32_t **after);
+    /* [m] by depth: rank of each tile of the i-th chamber's prefix among the children of its node in
+       canonical order; 0 above the depth the enumeration began at. */
+    const int64_t *(*prove_ranks)(const morsr_prove *p, int64_t i);
     int (*prove_best)(const morsr_prove *p, int32_t *doubled, double *objective);
     void (*prove_stats)(const morsr_prove *p, int64_t out[4]);
     void (*prove_free)(morsr_prove *p);

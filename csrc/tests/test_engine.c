@@ -154,7 +154,7 @@ static uint64_t searches(const morsr_kernels *k, int m, int table, double *optim
     const int32_t none[8] = {0};
     double whole = HUGE_VAL, pieces = HUGE_VAL;
     const double start = after * (1 + 1e-9), slack = 1 + 1e-9;
-    morsr_prove *p = k->prove_new(&f, s.centre, none, 0, NULL, 0, 0, &objective, s.base, s.order,
+    morsr_prove *p = k->prove_new(&f, s.centre, none, 0, NULL, 0, 0, 0, &objective, s.base, s.order,
                                   start, slack);
     CHECK(p != NULL);
     while (k->prove_step(p, 1 << 16) == MORSR_MORE) {}
@@ -174,7 +174,8 @@ static uint64_t searches(const morsr_kernels *k, int m, int table, double *optim
     while (taken < count && count < ROOM - 64) {
         kept *t = &todo[taken++];
         p = k->prove_new(&f, s.centre, t->c.depth ? t->prefix : none, t->c.depth,
-                         t->c.has_after ? t->after : NULL, t->c.skip, taken % 3 == 0 ? 4 : 0,
+                         t->c.has_after ? t->after : NULL, t->c.has_after == 2, t->c.skip,
+                         taken % 3 == 0 ? 4 : 0,
                          &objective, s.base, s.order, pieces < start ? pieces : start, slack);
         CHECK(p != NULL);
         while (k->prove_step(p, 256) == MORSR_MORE && k->prove_spent(p) < 4096) {}
@@ -188,6 +189,16 @@ static uint64_t searches(const morsr_kernels *k, int m, int table, double *optim
             u->prefix = need((size_t)u->c.depth * 8 * sizeof *prefix);
             memcpy(u->prefix, prefix, (size_t)u->c.depth * 8 * sizeof *prefix);
             memcpy(u->after, last, sizeof u->after);
+            const int64_t *ranks = k->prove_ranks(p, i);
+            for (int d = t->c.depth; d < u->c.depth; ++d) {
+                /* A remainder of the same node goes on after the child on the path. */
+                CHECK(ranks[d] >= (d == t->c.depth ? t->c.skip : 0));
+                for (int64_t o = 0; o < i; ++o) {
+                    const int32_t *unused, *cursor;
+                    const morsr_chamber *r = k->prove_chamber(p, o, &unused, &cursor);
+                    if (taken % 3 && r->depth == d) CHECK(r->skip > ranks[d]);
+                }
+            }
         }
         k->prove_free(p);
     }

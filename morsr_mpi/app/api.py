@@ -19,7 +19,7 @@ from morsr_mpi.app.solve import run_solve
 from morsr_mpi.base.errors import UsageError
 from morsr_mpi.objectives.problem import QuadraticProblem
 from morsr_mpi.objectives.solution import SolveResult
-from morsr_mpi.search.options import DEFAULT_WORK
+from morsr_mpi.search.options import DEFAULT_FRONTIER_LIMIT, DEFAULT_WORK
 
 
 class Problem(QuadraticProblem):
@@ -59,6 +59,7 @@ def solve(
     run_dir: str | os.PathLike[str] | None = None,
     ranks: int = 1,
     pulse_tasks: int | None = None,
+    frontier_limit: int = DEFAULT_FRONTIER_LIMIT,
     coordinator: Literal["working", "dedicated"] = "working",
     security: Literal["off", "sign"] = "sign",
     checkpoint_every: float = 30.0,
@@ -86,6 +87,7 @@ def solve(
     settings = Settings(
         work=_units(work),
         pulse_tasks=pulse_tasks,
+        frontier_limit=frontier_limit,
         run_dir=None if run_dir is None else Path(run_dir),
         max_hours=max_hours,
         coordinator=coordinator,

@@ -11,6 +11,7 @@ from typing import Any
 
 from morsr_mpi.adapters.journal_file import FileJournal
 from morsr_mpi.app.admission import Admission
+from morsr_mpi.app.audit import seal_entries
 from morsr_mpi.app.environment import launch_columns
 from morsr_mpi.app.fence import Fence
 from morsr_mpi.app.journal import JobJournal, finish_exactly, pulses_of, take_over
@@ -180,6 +181,11 @@ class Chief:
         """After each commit. wanted: a checkpoint was asked for."""
         if self.records is not None:
             self.records.committed(search, wanted)
+
+    def sealed_files(self, size: int, digest: bytes) -> list[tuple[str, int, bytes]]:
+        """What the seal names: result.h5, of these bytes, and what lies in ledger and evidence."""
+        more = [] if self.run is None else seal_entries(self.run)
+        return [("result.h5", size, digest), *more]
 
     def note(self, text: str) -> None:
         """Tell a line, and log it."""

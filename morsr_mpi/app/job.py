@@ -21,6 +21,7 @@ from morsr_mpi.app.crew import Crew
 from morsr_mpi.app.environment import LaunchInfo
 from morsr_mpi.app.fence import FencedError
 from morsr_mpi.app.guardian import Guardian
+from morsr_mpi.app.node_data import NodeData
 from morsr_mpi.app.outcome import tell_ready
 from morsr_mpi.app.parts import Load, Outcome, line_of, verdict_of
 from morsr_mpi.app.regrouping import Losses, Remembering, recorded
@@ -97,6 +98,7 @@ class Job:
         self._restarts = 0
         self._rounds_of_start = 0
         self._found: loop.Outcome | None = None
+        self.data = NodeData(settings.checkpoint_every, self._begin_at)
 
     # --- what the caller may ask after an error -------------------------------------------
     def rank_of(self, member: int) -> int:
@@ -162,11 +164,11 @@ class Job:
 
     def _start(self) -> None:
         """Everything up to the first round of the search."""
-        crew, describe = self._crew, self.internal_line
+        crew, chief, describe = self._crew, self._chief, self.internal_line
         together = Together(crew.transport(0), self._clock)
-        chief = self._chief
         again, self._rounds_of_start = self._rounds_of_start > 0, 1
-        problem = self._problem = together.agree(lambda: self._problem or self._load(), describe)
+        self.data.meet(together)
+        problem = self._problem = self.data.problem(self._load, self._problem, describe)
         if crew.is_chief:
             tell_ready()  # every rank has been heard of, so every rank has its handlers
         if self._settings.run_dir is not None:
@@ -185,12 +187,11 @@ class Job:
         shared = share_start(together, chief.start, secrets.token_hex(8))
         self._token, self._restarts = shared.token, shared.restarts
         try:
-            prepared = self._prepared = together.agree(
-                lambda: self._prepared or prepare(problem), describe
-            )
+            prepared = self._prepared = self.data.prepared(problem, self._prepared, describe)
         except CommonError:
             chief.discard()
             raise
+        self.data.tell(chief.note, chief.warn if crew.is_chief else self._log)
 
         def search() -> Search:
             if shared.checkpoint is None:
@@ -260,7 +261,7 @@ class Job:
                 size, digest = chief.records.finish(search, result, verdict)
                 chief.records = None
                 if not outcome.stopped:
-                    chief.journal.append(node.seal([("result.h5", size, digest)]))
+                    chief.journal.append(node.seal(chief.sealed_files(size, digest)))
                     chief.sealed = True
             chief.journal.close()
 
@@ -369,6 +370,7 @@ class Job:
 
         def poll() -> str:
             now = self._clock.now()
+            self.data.patrol(now)
             if speaks and chief.narrator is not None:
                 chief.narrator.meet(self._nodes[0], chief.start)
                 chief.narrator.update(now, search.progress)

@@ -38,6 +38,7 @@ def solve_command(path: Path, settings: Settings, *, as_json: bool, debug: bool)
                 requests=requests,
                 info=info,
                 guardian=guardian,
+                load_once=True,
             )
         except CommonError as exc:
             tell_ended(exc.exit_code)

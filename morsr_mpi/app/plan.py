@@ -17,10 +17,12 @@ from typing import Any
 
 from morsr_mpi.adapters.hdf5_problem import load_problem
 from morsr_mpi.app.environment import apply_cpu_level
+from morsr_mpi.app.node_data import SMALLEST_BYTES
 from morsr_mpi.base.config import FACTOR_CACHE_BYTES, FRONTIER_HIGH_WATER
 from morsr_mpi.objectives.problem import QuadraticProblem
 from morsr_mpi.search import schedule
 from morsr_mpi.search.explore import Explorer
+from morsr_mpi.search.frontier import LEAST_PER_TILE
 from morsr_mpi.search.options import SearchOptions
 from morsr_mpi.search.prepare import prepare
 from morsr_mpi.search.state import Search
@@ -34,7 +36,7 @@ MPI_BYTES = 12 << 20
 PREDICTION_SHARE = 0.6
 #: Enumeration leaves about one chamber open per so many units; what one takes as Python objects.
 UNITS_PER_CHAMBER = 100
-CHAMBER_BYTES = 2400
+CHAMBER_BYTES = 1200
 #: With --work inf, where everything that is bounded has reached its bound.
 ENDLESS_WORK = 1 << 40
 STEP_UNITS = 4000
@@ -48,6 +50,7 @@ NOMINAL_SPEED = 1e6
 class Plan:
     """What `morsr plan` reports; bytes, seconds, work units.
 
+    memory_bytes_shared: what the ranks of one node have in common, once per node.
     pulse_tasks: tasks of the first pulses in turn. ranks_fed: how many ranks the pulses of
     the second half of the trial keep busy on average: work over that of the longest tasks.
     seconds: None when no end can be foreseen (--work inf).
@@ -60,6 +63,7 @@ class Plan:
     ranks: int
     work: int | None
     memory_bytes_per_rank: int
+    memory_bytes_shared: int
     tolerance: float = 0.0
     prepare_seconds: float = 0.0
     pulse_tasks: list[int] = field(default_factory=list)
@@ -81,7 +85,7 @@ def begin_plan(path: Path, ranks: int, options: SearchOptions) -> tuple[Quadrati
     """
     apply_cpu_level()
     problem = load_problem(path)
-    need = memory_per_rank(problem.n, problem.k, options.work)
+    need = memory_of(problem.n, problem.k, options, ranks)
     plan = Plan(
         problem.n,
         problem.k,
@@ -89,32 +93,46 @@ def begin_plan(path: Path, ranks: int, options: SearchOptions) -> tuple[Quadrati
         problem.digest.hex(),
         ranks,
         options.work,
-        need,
+        need.per_rank,
+        need.shared,
     )
     have = _physical_bytes()
-    if have and need * ranks > have:
+    total = need.shared + need.per_rank * ranks
+    if have and total > have:
         plan.warnings.append(
-            f"{ranks} ranks need {need * ranks / 2**30:.1f} GiB, this machine has "
+            f"{ranks} ranks need {total / 2**30:.1f} GiB, this machine has "
             f"{have / 2**30:.1f} GiB: start fewer ranks on each host"
         )
     return problem, plan
 
 
-def memory_per_rank(n: int, k: int, work: int | None) -> int:
-    """Return the bytes one rank needs at its peak, for a budget in work units per target.
+@dataclass(frozen=True)
+class Memory:
+    """Bytes at the peak. shared: once for the ranks of a node; per_rank: of each besides."""
 
-    Q; while a factor is computed, its U, its inverse and a copy; the factors of the tile
-    orders that the schedule comes to within the budget, up to the bound of their cache; its
-    widest beam; and the open chambers. Measured within a sixth for n = 80 to 2048; a problem
-    that is certified before needs less.
+    shared: int
+    per_rank: int
+
+
+def memory_of(n: int, k: int, options: SearchOptions, ranks: int) -> Memory:
+    """Return the memory that ranks of one node need, for a budget in work units per target.
+
+    Shared: Q; while a factor is computed (by one rank at a time), its U, its inverse and a copy;
+    the factors of the tile orders that the schedule comes to within the budget, up to the bound
+    of their cache. Of each rank: its widest beam, and the open chambers. A rank alone shares
+    nothing and has all of it. Measured within a sixth for n = 80 to 2048; a problem that is
+    certified before needs less.
     """
+    work = options.work
     m = n // 8
     square = 8 * n * n
     factor = 256 * m * (m - 1) + 512 * m
     total = ENDLESS_WORK if work is None else work
     share = schedule.proof_share(n)
     budget = total / PREDICTION_SHARE / (1.0 + share)
-    chambers = min(FRONTIER_HIGH_WATER, total * share / (1.0 + share) / UNITS_PER_CHAMBER)
+    limit = max(options.frontier_limit / k, LEAST_PER_TILE * m)
+    most = min(FRONTIER_HIGH_WATER, limit)
+    chambers = min(most, total * share / (1.0 + share) / UNITS_PER_CHAMBER)
     spent, rung, widest, orders = 0.0, 0, 1, set()
     while spent < budget and rung < 40:
         beams = schedule.rung(rung, m, k)
@@ -125,9 +143,14 @@ def memory_per_rank(n: int, k: int, work: int | None) -> int:
                 widest = max(widest, beam.width)
         rung += 1 if beams else 40
     kept = min(FACTOR_CACHE_BYTES, len(orders) * factor)
-    searching = kept + 2 * square + 24 * widest * n
+    beam_bytes = 24 * widest * n
     open_chambers = int(k * chambers * CHAMBER_BYTES)
-    return BASE_BYTES + square + factor + max(3 * square, searching + open_chambers) + 40 * k * n
+    if ranks == 1 or square < SMALLEST_BYTES:
+        work_room = max(3 * square, kept + 2 * square + beam_bytes + open_chambers)
+        return Memory(0, BASE_BYTES + square + factor + work_room + 40 * k * n)
+    # What is computed first is dropped before the factors of further orders fill their cache.
+    shared = square + factor + max(3 * square, kept + 2 * square + factor) + 40 * k * n
+    return Memory(shared, BASE_BYTES + MPI_BYTES + beam_bytes + open_chambers)
 
 
 def complete_plan(problem: QuadraticProblem, options: SearchOptions, plan: Plan) -> None:
@@ -167,6 +190,7 @@ def complete_plan(problem: QuadraticProblem, options: SearchOptions, plan: Plan)
         seconds = time.monotonic() - begin
     plan.trial_finished = search.finished
     if plan.trial_finished:
+        plan.memory_bytes_shared = 0
         plan.memory_bytes_per_rank = (
             MPI_BYTES + resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         )

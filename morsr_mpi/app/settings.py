@@ -7,7 +7,7 @@ from pathlib import Path
 
 from morsr_mpi.base.config import HANG_TIMEOUT_SECONDS
 from morsr_mpi.base.errors import UsageError
-from morsr_mpi.search.options import DEFAULT_WORK, SearchOptions
+from morsr_mpi.search.options import DEFAULT_FRONTIER_LIMIT, DEFAULT_WORK, SearchOptions
 
 #: More ranks in one process help nobody; it is for trying things out.
 MAX_RANKS_IN_PROCESS = 64
@@ -24,6 +24,7 @@ class Settings:
 
     work: int | None = DEFAULT_WORK
     pulse_tasks: int | None = None
+    frontier_limit: int = DEFAULT_FRONTIER_LIMIT
     run_dir: Path | None = None
     max_hours: float | None = None
     coordinator: str = "working"
@@ -68,4 +69,6 @@ class Settings:
 
     def search_options(self) -> SearchOptions:
         """Return the options that decide what is explored."""
-        return SearchOptions(work=self.work, pulse_tasks=self.pulse_tasks)
+        return SearchOptions(
+            work=self.work, pulse_tasks=self.pulse_tasks, frontier_limit=self.frontier_limit
+        )

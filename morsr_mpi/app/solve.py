@@ -29,10 +29,12 @@ def run_solve(
     requests: Requests | None = None,
     info: LaunchInfo | None = None,
     guardian: Guardian | None = None,
+    load_once: bool = False,
 ) -> Outcome:
     """Run to the end and return what was found; every rank of an MPI job calls this.
 
-    load: returns the problem, on every rank. requests: handlers installed already. guardian:
+    load: returns the problem, on every rank; load_once: one rank of each node may call it for
+    all of them. requests: handlers installed already. guardian:
     of this rank. Raises CommonError, the same on all ranks; a bug that shows on one rank ends
     that rank by a signal, so that the others notice and go on, or all where nobody would.
     """
@@ -50,6 +52,8 @@ def run_solve(
         if requests is None:
             requests = stack.enter_context(Requests())
         job = Job(load, settings, admission, info, requests, quiet, guardian)
+        job.data.once = load_once
+        stack.callback(job.data.close)
         try:
             return job.run()
         except Exception as exc:

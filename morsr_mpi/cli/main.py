@@ -31,6 +31,7 @@ COMMANDS = {
     ),
     "doctor": ("morsr_mpi.cli.doctor", "Say what this machine offers and lacks."),
     "pki": ("morsr_mpi.cli.pki", "Certificates for ranks and hosts."),
+    "audit": ("morsr_mpi.cli.audit", "Check offline that a run directory is sound."),
     "inspect": ("morsr_mpi.cli.inspect", "Explain a file or a run directory of morsr."),
 }
 

@@ -26,9 +26,15 @@ if TYPE_CHECKING:
     help="As for solve.",
 )
 @click.option("--pulse-tasks", type=click.IntRange(1), help="As for solve.")
+@click.option("--frontier-limit", type=click.IntRange(1), default="131_072", help="As for solve.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
-    problem: Path, ranks: int, work: int | None, pulse_tasks: int | None, as_json: bool
+    problem: Path,
+    ranks: int,
+    work: int | None,
+    pulse_tasks: int | None,
+    frontier_limit: int,
+    as_json: bool,
 ) -> None:
     """Say what PROBLEM will need on N ranks: memory, time, and whether they all have work.
 
@@ -37,7 +43,7 @@ def command(
     from morsr_mpi.app.plan import begin_plan, complete_plan
     from morsr_mpi.search.options import SearchOptions
 
-    options = SearchOptions(work=work, pulse_tasks=pulse_tasks)
+    options = SearchOptions(work=work, pulse_tasks=pulse_tasks, frontier_limit=frontier_limit)
     loaded, plan = begin_plan(problem, ranks, options)
     if not as_json:
         click.echo(
@@ -80,9 +86,11 @@ def _show(plan: Plan) -> None:
 
 
 def _memory(plan: Plan) -> str:
-    """Return the memory of one rank and of all."""
-    each = plan.memory_bytes_per_rank
-    return f"{each / 2**20:.0f} MiB per rank, {each * plan.ranks / 2**30:.2f} GiB for {plan.ranks}"
+    """Return the memory of one rank, of a node, and of all on one node."""
+    each, shared = plan.memory_bytes_per_rank, plan.memory_bytes_shared
+    total = shared + each * plan.ranks
+    common = f"{shared / 2**20:.0f} MiB per node and " if shared else ""
+    return f"{common}{each / 2**20:.0f} MiB per rank, {total / 2**30:.2f} GiB for {plan.ranks}"
 
 
 def _duration(seconds: float) -> str:

@@ -35,6 +35,14 @@ from morsr_mpi.cli.options import positive, work_units
     help="Tasks of every pulse, instead of a width that grows with the work done.",
 )
 @click.option(
+    "--frontier-limit",
+    type=click.IntRange(1),
+    metavar="C",
+    default="131_072",
+    show_default=True,
+    help="Open chambers kept, all targets together; more are folded into fewer.",
+)
+@click.option(
     "--coordinator",
     type=click.Choice(["working", "dedicated"]),
     default="working",
@@ -80,6 +88,7 @@ def command(
     work: int | None,
     max_hours: float | None,
     pulse_tasks: int | None,
+    frontier_limit: int,
     coordinator: str,
     security: str,
     keys: Path | None,
@@ -100,6 +109,7 @@ def command(
     settings = Settings(
         work=work,
         pulse_tasks=pulse_tasks,
+        frontier_limit=frontier_limit,
         run_dir=run_dir,
         max_hours=max_hours,
         coordinator=coordinator,

@@ -83,6 +83,7 @@ class Prove:
         prefix: NDArray[np.int32],
         depth: int,
         after: NDArray[np.int32],
+        inclusive: bool,
         skip: int,
         split: int,
         objective: Objective,
@@ -100,7 +101,11 @@ class Prove:
     @property
     def count(self) -> int: ...
     def chamber(
-        self, i: int, prefix: NDArray[np.int32], after: NDArray[np.int32]
+        self,
+        i: int,
+        prefix: NDArray[np.int32],
+        ranks: NDArray[np.int64],
+        after: NDArray[np.int32],
     ) -> tuple[int, int, float, bool]: ...
     def best(self, out: NDArray[np.int32]) -> float | None: ...
     def stats(self) -> tuple[int, int, int, int]: ...

@@ -66,7 +66,7 @@ cdef extern from "engine.h":
         int (*beam_best)(const morsr_beam *, int32_t *, double *) nogil
         void (*beam_free)(morsr_beam *) nogil
         morsr_prove *(*prove_new)(const morsr_factor *, const double *, const int32_t *, int,
-                                  const int32_t *, int64_t, int64_t, const morsr_objective *,
+                                  const int32_t *, int, int64_t, int64_t, const morsr_objective *,
                                   const int32_t *, const int32_t *, double, double) nogil
         int (*prove_step)(morsr_prove *, int64_t) nogil
         int64_t (*prove_ticks)(const morsr_prove *) nogil
@@ -75,6 +75,7 @@ cdef extern from "engine.h":
         int64_t (*prove_count)(const morsr_prove *) nogil
         const morsr_chamber *(*prove_chamber)(const morsr_prove *, int64_t, const int32_t **,
                                               const int32_t **) nogil
+        const int64_t *(*prove_ranks)(const morsr_prove *, int64_t) nogil
         int (*prove_best)(const morsr_prove *, int32_t *, double *) nogil
         void (*prove_stats)(const morsr_prove *, int64_t *) nogil
         void (*prove_free)(morsr_prove *) nogil
@@ -270,7 +271,7 @@ cdef class Prove:
     cdef int n
 
     def __init__(self, FactorView factor, const double[::1] centre, const int32_t[::1] prefix,
-                 int depth, const int32_t[::1] after, int64_t skip, int64_t split,
+                 int depth, const int32_t[::1] after, bint inclusive, int64_t skip, int64_t split,
                  Objective objective, const int32_t[::1] base, const int32_t[::1] order,
                  double best, double slack):
         self.factor, self.objective, self.base, self.order = factor, objective, base, order
@@ -278,7 +279,7 @@ cdef class Prove:
         self.n = 8 * factor.c.m
         # Both arrays have at least one entry; a chamber without a last child has skip 0.
         self.p = K.prove_new(&factor.c, &centre[0], &prefix[0], depth,
-                             &after[0] if skip > 0 else NULL, skip, split, &objective.c,
+                             &after[0] if skip > 0 else NULL, inclusive, skip, split, &objective.c,
                              &self.base[0], &self.order[0], best, slack)
         if self.p == NULL:
             raise MemoryError("out of memory for an enumeration")
@@ -309,17 +310,20 @@ cdef class Prove:
     def count(self):
         return self.k.prove_count(self.p)
 
-    def chamber(self, int64_t i, int32_t[::1] prefix, int32_t[::1] after):
-        """(depth, skip, bound, has_after); the coordinates go into the two arrays."""
+    def chamber(self, int64_t i, int32_t[::1] prefix, int64_t[::1] ranks, int32_t[::1] after):
+        """(depth, skip, bound, inclusive); coordinates and ranks go into the arrays."""
+        cdef const int64_t *from_ranks = self.k.prove_ranks(self.p, i)
         cdef const int32_t *from_prefix
         cdef const int32_t *from_after
         cdef const morsr_chamber *c = self.k.prove_chamber(self.p, i, &from_prefix, &from_after)
         cdef int j
         for j in range(8 * c.depth):
             prefix[j] = from_prefix[j]
+        for j in range(c.depth):
+            ranks[j] = from_ranks[j]
         for j in range(8):
             after[j] = from_after[j]
-        return c.depth, c.skip, c.bound, c.has_after != 0
+        return c.depth, c.skip, c.bound, c.has_after == 2
 
     def best(self, int32_t[::1] out):
         cdef double value = 0.0

@@ -125,6 +125,8 @@ class CompleteRun:
         name, width, branch, gamma = self.beams[self.at]
         part = self.explorer.part
         factor = part.factor(name)
+        if factor is None:
+            return
         self.order = factor.order
         centre = part.centres[self.task.target][coordinates_of(factor.order)]
         limit = self.best * part.slack
@@ -227,6 +229,7 @@ class ProveRun:
             pinned,
             chamber.depth,
             last,
+            chamber.inclusive,
             chamber.skip,
             self.split if chamber.depth < factor.tiles - 2 else 0,
             self.objective,
@@ -253,22 +256,23 @@ class ProveRun:
 
     def _remainders(self, prove: _engine.Prove, base: Prefix | None) -> list[Chamber]:
         tiles = np.zeros(self.shift.size, dtype=np.int32)
+        ranks = np.zeros(self.shift.size // 8, dtype=np.int64)
         after = np.zeros(8, dtype=np.int32)
         path: list[Prefix] = []
         first = 0 if base is None else base.depth
         out = []
         for i in range(prove.count):
-            depth, skip, bound, _ = prove.chamber(i, tiles, after)
+            depth, skip, bound, inclusive = prove.chamber(i, tiles, ranks, after)
             absolute = _little_endian(tiles[: 8 * depth] + self.shift[: 8 * depth])
             for d in range(first, depth):
                 tile = absolute[32 * d : 32 * d + 32]
                 if d - first < len(path) and path[d - first].tile == tile:
                     continue
                 del path[d - first :]
-                path.append(Prefix(path[-1] if path else base, tile))
+                path.append(Prefix(path[-1] if path else base, tile, int(ranks[d])))
             prefix = path[depth - first - 1] if depth > first else base
             last = _little_endian(after + self.shift[8 * depth : 8 * depth + 8]) if skip else b""
-            out.append(Chamber(prefix, skip, last, bound))
+            out.append(Chamber(prefix, skip, last, bound, inclusive=inclusive))
         return out
 
     def result(self) -> bytes:

@@ -10,6 +10,9 @@ from morsr_mpi.base.version import ALGORITHM_VERSION
 
 DEFAULT_WORK = 10_000_000
 MAX_PULSE_TASKS = 1 << 16
+#: Open chambers kept: some 1 KB each.
+DEFAULT_FRONTIER_LIMIT = 1 << 17
+FRONTIER_LIMITS = (100, 1 << 24)
 #: Pulses planned ahead; more only makes cutoffs older.
 MAX_LAG = 64
 
@@ -19,12 +22,15 @@ class SearchOptions:
     """work: units per target (about microseconds of one core), None = until certified.
 
     lag: pulses planned ahead of the last commit.  pulse_tasks: fixed width of a pulse instead of
-    one that grows with the committed work.  Raises UsageError for values that make no sense.
+    one that grows with the committed work.  frontier_limit: open chambers of all targets together,
+    shared equally, but at least four per tile and target; beyond it chambers are folded.  Raises
+    UsageError for values that make no sense.
     """
 
     work: int | None = DEFAULT_WORK
     lag: int = 0
     pulse_tasks: int | None = None
+    frontier_limit: int = DEFAULT_FRONTIER_LIMIT
 
     def __post_init__(self) -> None:
         if self.work is not None and not 0 < self.work < 2**62:
@@ -35,7 +41,13 @@ class SearchOptions:
             raise UsageError(
                 f"--pulse-tasks must be between 1 and {MAX_PULSE_TASKS}, not {self.pulse_tasks}"
             )
+        least, most = FRONTIER_LIMITS
+        if not least <= self.frontier_limit <= most:
+            raise UsageError(
+                f"--frontier-limit must be between {least} and {most}, not {self.frontier_limit}"
+            )
 
     def digest(self) -> bytes:
         """SHA-256 over everything but work, which only says where the one schedule stops."""
-        return digest_of("morsr-options", 1, ALGORITHM_VERSION, self.lag, self.pulse_tasks)
+        decisive = (self.lag, self.pulse_tasks, self.frontier_limit)
+        return digest_of("morsr-options", 2, ALGORITHM_VERSION, *decisive)

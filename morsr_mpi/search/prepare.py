@@ -5,14 +5,12 @@ Every rank computes it for itself from the same bytes and gets the same bits.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from morsr_mpi.base.config import FACTOR_CACHE_BYTES
 from morsr_mpi.lattice.e8 import nearest
 from morsr_mpi.objectives.problem import QuadraticProblem
 from morsr_mpi.search import _engine
@@ -27,6 +25,7 @@ from morsr_mpi.search.factor import (
     proven_eigenvalues,
     tolerance_of,
 )
+from morsr_mpi.search.factor_store import FactorStore, PrivateFactors
 from morsr_mpi.search.orders import (
     VBLAST,
     OrderName,
@@ -48,6 +47,7 @@ class Part:
     origins: int32 [k,n] doubled coordinates, the lattice point nearest to each target tile by
     tile; centres: float64 [k,n], the target relative to it in units of the lattice.
     root_bounds: float64 [k], lower bounds of the objective before any search.
+    store: keeps the factors of further orders.
     """
 
     problem: QuadraticProblem
@@ -60,7 +60,7 @@ class Part:
     origins: NDArray[np.int32]
     centres: NDArray[np.float64]
     root_bounds: NDArray[np.float64]
-    _factors: OrderedDict[OrderName, Factor] = field(default_factory=OrderedDict)
+    store: FactorStore = field(default_factory=PrivateFactors)
 
     @property
     def unit(self) -> float:
@@ -83,23 +83,21 @@ class Part:
             return self.proof
         return self.proof.with_table(*table_of(self.proof.diag))
 
-    def factor(self, name: OrderName) -> Factor:
-        """Return the factor of an order, from a cache bounded in bytes (least recently used)."""
+    def factor(self, name: OrderName) -> Factor | None:
+        """Return the factor of an order, from a store bounded in bytes (least recently used).
+
+        None while another rank of this node makes it.
+        """
         if name == VBLAST:
             return self.rank
-        held = self._factors.pop(name, None)
-        if held is None:
+
+        def make() -> Factor:
             Q = self.problem.Q
             order = order_by_name(name, Q, self.vblast)
             u = cholesky_of(Q, order)
-            held = factor_of(u, inverse_of(u), order)
-            size = held.nbytes
-            while self._factors and sum(f.nbytes for f in self._factors.values()) + size > (
-                FACTOR_CACHE_BYTES
-            ):
-                self._factors.popitem(last=False)
-        self._factors[name] = held
-        return held
+            return factor_of(u, inverse_of(u), order)
+
+        return self.store.get(name, make)
 
     def lower_bound(self, bound: float) -> float:
         """Turn a computed bound in lattice units into a proven bound of the objective."""

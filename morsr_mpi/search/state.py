@@ -24,7 +24,7 @@ from morsr_mpi.search.target import TargetState
 from morsr_mpi.search.tasks import Task
 
 SNAPSHOT_TAG = "morsr-state"
-SNAPSHOT_VERSION = 2
+SNAPSHOT_VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,9 @@ class Search:
         self.prepared = prepared
         self.options = options
         # One unit per target and component of Q, the components of a target side by side.
+        limit = options.frontier_limit // (problem.k * len(prepared.parts))
         self.units = [
-            TargetState.begin(t, p, problem.k, part.problem.m, part.slack)
+            TargetState.begin(t, p, problem.k, part.problem.m, part.slack, limit)
             for t in range(problem.k)
             for p, part in enumerate(prepared.parts)
         ]

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from morsr_mpi.base.canonical import decode, encode
-from morsr_mpi.base.config import FRONTIER_HIGH_WATER
-from morsr_mpi.base.digest import sha256
+from morsr_mpi.base.digest import digest_of
 from morsr_mpi.base.errors import InternalError
-from morsr_mpi.search import schedule
+from morsr_mpi.search import frontier_codec, schedule
 from morsr_mpi.search.batches import Batch, total_budget
-from morsr_mpi.search.chambers import Chamber, pack, unpack
+from morsr_mpi.search.chambers import Chamber, pack
+from morsr_mpi.search.frontier import Frontier
 from morsr_mpi.search.tasks import COMPLETE, PROVE, Task, TaskResult
 
 INFINITY = float("inf")
@@ -27,6 +27,7 @@ class TargetState:
 
     targets: number of targets of the problem, which share factorisations.
     limit_scale: factor from an objective to the pruning limit in lattice units (Prepared.slack).
+    frontier: the open chambers, within their limit.
     """
 
     target: int
@@ -34,6 +35,7 @@ class TargetState:
     targets: int
     tiles: int
     limit_scale: float
+    frontier: Frontier
     objective: float = INFINITY
     point: bytes = b""
     rung: int = 0
@@ -45,7 +47,6 @@ class TargetState:
     batches: int = 0
     hungry: bool = False  # the last enumeration used most of its budget
     bundle: int = schedule.MIN_BUNDLE  # chambers of one enumeration task
-    frontier: list[Chamber] = field(default_factory=list)
     ready: list[Batch] = field(default_factory=list)  # planned, in no pulse yet
     flight: dict[int, Batch] = field(default_factory=dict)  # by pulse, ascending
     best_bound: float = 0.0  # greatest proven bound so far, lattice units
@@ -53,12 +54,15 @@ class TargetState:
 
     @classmethod
     def begin(
-        cls, target: int, part: int, targets: int, tiles: int, limit_scale: float
+        cls, target: int, part: int, targets: int, tiles: int, limit_scale: float, limit: int
     ) -> TargetState:
-        """Return the state before anything was explored: one chamber, the whole space."""
-        state = cls(target, part, targets, tiles, limit_scale)
-        state.frontier = [Chamber(None, 0, b"", 0.0)]
-        return state
+        """Return the state before anything was explored: one chamber, the whole space.
+
+        limit: open chambers at most.
+        """
+        frontier = Frontier(limit, tiles)
+        frontier.add([Chamber(None, 0, b"", 0.0)])
+        return cls(target, part, targets, tiles, limit_scale, frontier)
 
     @property
     def work(self) -> int:
@@ -125,20 +129,15 @@ class TargetState:
         return tuple(tasks)
 
     def _plan_proof(self) -> tuple[Task, ...]:
-        tasks = schedule.proof_tasks(self.work)
-        chosen_count = min(tasks * self.bundle, len(self.frontier))
-        if len(self.frontier) > FRONTIER_HIGH_WATER:
-            # Depth first while the frontier is large: it opens one remainder per tile at most.
-            self.frontier.sort(key=lambda c: (-c.depth, c.bound, c.key))
-        else:
-            self.frontier.sort(key=lambda c: (c.bound, c.key))
-        chosen = self.frontier[:chosen_count]
-        self.frontier = self.frontier[chosen_count:]
-        tasks = min(tasks, chosen_count)
-        budget = schedule.proof_budget(self.work)
+        # An interrupted task leaves one remainder per tile at most, for which there must be room.
+        most = max(1, min(schedule.proof_tasks(self.work), self.frontier.room // self.tiles))
         # Too few chambers to feed a batch, and such as use up their budget: hand back children
         # instead of entering them.
-        splitting = self.hungry and chosen_count < schedule.proof_tasks(self.work)
+        few = len(self.frontier) < schedule.proof_tasks(self.work)
+        splitting = self.hungry and few and not self.frontier.deep
+        chosen = self.frontier.take(most * self.bundle)
+        tasks = min(most, len(chosen))
+        budget = schedule.proof_budget(self.work)
         out = []
         for i in range(tasks):
             # Dealt out one by one, so that every task gets chambers of all bounds.
@@ -158,6 +157,7 @@ class TargetState:
         """Take in results of some tasks of the batch in a pulse, in the order given."""
         batch = self._in_flight(pulse)
         opened: list[Chamber] = []
+        before = self.objective
         for index, data in zip(indices, results, strict=True):
             result = TaskResult.from_bytes(data)
             task = batch.settle(index, result.work)
@@ -168,7 +168,7 @@ class TargetState:
                 self.beam_work += result.work
             if result.point and (result.objective, result.point) < (self.objective, self.point):
                 self.objective, self.point = result.objective, result.point
-        self._close(pulse, opened)
+        self._close(pulse, opened, before)
 
     def drop(self, pulse: int) -> None:
         """Give up what is open of the batch in a pulse; its chambers return to the frontier."""
@@ -176,26 +176,32 @@ class TargetState:
         left = batch.open
         returned = batch.chambers(left)
         batch.settled = [True] * len(batch.tasks)
-        self._close(pulse, returned)
+        self._close(pulse, returned, self.objective)
 
     def _in_flight(self, pulse: int) -> Batch:
         if pulse not in self.flight:
             raise InternalError(f"target {self.target} has no task in pulse {pulse}")
         return self.flight[pulse]
 
-    def _close(self, pulse: int, opened: list[Chamber]) -> None:
-        """Take in chambers; learn from the batch when nothing of it is open."""
+    def _close(self, pulse: int, opened: list[Chamber], pruned_at: float) -> None:
+        """Take in chambers; learn from the batch when nothing of it is open.
+
+        pruned_at: the incumbent's objective that the frontier was last pruned with.
+        """
         batch = self.flight[pulse]
         if batch.closed:
             del self.flight[pulse]
             self.batches += 1
             self._learn(batch)
-        self.frontier.extend(opened)
-        self._prune()
-        least = min((c.bound for c in self.frontier), default=INFINITY)
+        cutoff = self.objective * self.limit_scale
+        if self.objective < pruned_at:
+            self.frontier.prune(cutoff)
+        self.frontier.add(opened, cutoff)
+        self.frontier.shrink(self._chambers_in_flight)
+        least = self.frontier.least
         for other in (*self.ready, *self.flight.values()):
             least = min(least, other.bound)
-        self.best_bound = max(self.best_bound, min(least, self.objective * self.limit_scale))
+        self.best_bound = max(self.best_bound, min(least, cutoff))
         self._digest = b""
 
     def _learn(self, batch: Batch) -> None:
@@ -213,24 +219,28 @@ class TargetState:
         elif batch.used > 0.9 * budget:
             self.bundle = max(schedule.MIN_BUNDLE, self.bundle // 2)
 
-    def _prune(self) -> None:
-        limit = self.objective * self.limit_scale
-        self.frontier = [c for c in self.frontier if c.bound <= limit]
+    def _chambers_in_flight(self) -> list[Chamber]:
+        """Chambers of the tasks that are planned and not committed."""
+        batches = (*self.ready, *self.flight.values())
+        return [chamber for batch in batches for chamber in batch.chambers(batch.open)]
 
     def to_bytes(self) -> bytes:
         """Canonical bytes of the whole state, what is in flight included."""
-        ordered = sorted(self.frontier, key=lambda c: (c.prefix_bytes(), c.skip))
-        return encode(
-            (
-                (self.target, self.part, self.targets, self.tiles, self.limit_scale),
-                (self.objective, self.point),
-                (self.rung, self.position, self.beam_work, self.proof_work),
-                (self.batches, self.hungry, self.bundle),
-                (self.best_bound, self.thrift, self.fill),
-                pack(ordered),
-                tuple(batch.to_bytes() for batch in self.ready),
-                tuple((pulse, batch.to_bytes()) for pulse, batch in self.flight.items()),
-            )
+        return encode((self._head(), frontier_codec.encode_frontier(self.frontier), *self._open()))
+
+    def _head(self) -> tuple[object, ...]:
+        return (
+            (self.target, self.part, self.targets, self.tiles, self.limit_scale),
+            (self.objective, self.point),
+            (self.rung, self.position, self.beam_work, self.proof_work),
+            (self.batches, self.hungry, self.bundle),
+            (self.best_bound, self.thrift, self.fill),
+        )
+
+    def _open(self) -> tuple[object, object]:
+        return (
+            tuple(batch.to_bytes() for batch in self.ready),
+            tuple((pulse, batch.to_bytes()) for pulse, batch in self.flight.items()),
         )
 
     @classmethod
@@ -238,20 +248,23 @@ class TargetState:
         """Inverse of to_bytes; raises InternalError when malformed."""
         match decode(data):
             case (
-                (int(target), int(part), int(k), int(tiles), float(scale)),
-                (float(objective), bytes(point)),
-                (int(rung), int(position), int(beam), int(proof)),
-                (int(batches), bool(hungry), int(bundle)),
-                (float(bound), float(thrift), float(fill)),
-                tuple(frontier),
+                (
+                    (int(target), int(part), int(k), int(tiles), float(scale)),
+                    (float(objective), bytes(point)),
+                    (int(rung), int(position), int(beam), int(proof)),
+                    (int(batches), bool(hungry), int(bundle)),
+                    (float(bound), float(thrift), float(fill)),
+                ),
+                tuple(columns),
                 tuple(ready),
                 tuple(flight),
             ):
-                state = cls(target, part, k, tiles, scale, objective, point, rung, position)
+                frontier = frontier_codec.decode_frontier(columns, tiles)
+                state = cls(target, part, k, tiles, scale, frontier, objective, point)
+                state.rung, state.position = rung, position
                 state.beam_work, state.proof_work, state.batches = beam, proof, batches
                 state.hungry, state.bundle = hungry, bundle
                 state.best_bound, state.thrift, state.fill = bound, thrift, fill
-                state.frontier = list(unpack(frontier))
                 state.ready = [Batch.from_bytes(bytes(data)) for data in ready]
                 for pulse, data in flight:
                     state.flight[int(pulse)] = Batch.from_bytes(bytes(data))
@@ -260,7 +273,9 @@ class TargetState:
                 raise InternalError("malformed state of a target")
 
     def digest(self) -> bytes:
-        """SHA-256 of to_bytes, computed once per change."""
+        """SHA-256 that stands for the whole state; costs what has changed since the last call."""
         if not self._digest:
-            self._digest = sha256(self.to_bytes())
+            self._digest = digest_of(
+                "morsr-target", self._head(), self.frontier.digest(), *self._open()
+            )
         return self._digest

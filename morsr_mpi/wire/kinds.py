@@ -55,24 +55,30 @@ class Priority(IntEnum):
     BULK = 3
 
 
+# By plain numbers: members of an enumeration are hashed by slow code.
 _PRIORITY = {
-    MessageType.CONSENSUS_VOTE: Priority.VOTE,
-    MessageType.OPTIMIZATION_RESULT: Priority.RESULT,
-    MessageType.RESULT_ANNOUNCEMENT: Priority.RESULT,
-    MessageType.CACHE_RESPONSE: Priority.BULK,
-    MessageType.STATE_SYNC: Priority.BULK,
+    int(MessageType.CONSENSUS_VOTE): Priority.VOTE,
+    int(MessageType.OPTIMIZATION_RESULT): Priority.RESULT,
+    int(MessageType.RESULT_ANNOUNCEMENT): Priority.RESULT,
+    int(MessageType.CACHE_RESPONSE): Priority.BULK,
+    int(MessageType.STATE_SYNC): Priority.BULK,
 }
 #: Messages nobody waits for: they may wait for company (`config.BATCH_SECONDS`).
-_PATIENT = frozenset({MessageType.HEARTBEAT})
+_PATIENT = frozenset({int(MessageType.HEARTBEAT)})
 #: Messages whose bulk is compressed before they are made, or cannot be.
-DENSE = frozenset({MessageType.OPTIMIZATION_RESULT, MessageType.CACHE_RESPONSE})
+_DENSE = frozenset({int(MessageType.OPTIMIZATION_RESULT), int(MessageType.CACHE_RESPONSE)})
 
 
 def priority(kind: MessageType) -> Priority:
     """Return the priority of a type of message."""
-    return _PRIORITY.get(kind, Priority.CONTROL)
+    return _PRIORITY.get(int(kind), Priority.CONTROL)
 
 
 def patient(kind: MessageType) -> bool:
     """Whether messages of this type may wait for others to the same rank."""
-    return kind in _PATIENT
+    return int(kind) in _PATIENT
+
+
+def dense(kind: MessageType) -> bool:
+    """Whether compressing a message of this type is not worth a try."""
+    return int(kind) in _DENSE

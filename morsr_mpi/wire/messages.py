@@ -15,7 +15,7 @@ from morsr_mpi.base.config import MAX_BATCH_MESSAGES, MAX_FRAME_BYTES
 from morsr_mpi.base.errors import ProtocolError
 from morsr_mpi.wire.fetch_messages import CacheRequest, CacheResponse, SlotRequest
 from morsr_mpi.wire.hello import Hello
-from morsr_mpi.wire.kinds import DENSE
+from morsr_mpi.wire.kinds import dense
 from morsr_mpi.wire.packing import pack, plain, unpack_all
 from morsr_mpi.wire.pulse_messages import (
     Announcement,
@@ -108,7 +108,7 @@ def decode_message(data: bytes, sender: int) -> Message:
 def seal_message(message: Message) -> bytes:
     """Return the packed bytes of a message."""
     data = encode_message(message)
-    return plain(data) if message.TYPE in DENSE else pack(data)
+    return plain(data) if dense(message.TYPE) else pack(data)
 
 
 def seal_results(pulse: int, indices: tuple[int, ...], packed: tuple[bytes, ...]) -> bytes:

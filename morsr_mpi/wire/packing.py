@@ -66,6 +66,9 @@ def unpack(packed: bytes, limit: int) -> bytes:
 
 def unpack_all(packed: tuple[bytes, ...], limit: int) -> tuple[bytes, ...]:
     """Return the plain bytes of each; raises ValueError for more than `limit` in all."""
-    if sum(map(unpacked_bytes, packed)) > limit:
+    total = 0
+    for data in packed:
+        total += len(data) - 1 if data[:1] == _PLAIN else unpacked_bytes(data)
+    if total > limit:
         raise ValueError(f"packed bytes that unpack to more than {limit}")
-    return tuple(unpack(data, limit) for data in packed)
+    return tuple([data[1:] if data[:1] == _PLAIN else unpack(data, limit) for data in packed])

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from morsr_mpi.adapters.hdf5_problem import save_problem
-from morsr_mpi.app.plan import begin_plan, complete_plan, memory_per_rank, ranks_fed
+from morsr_mpi.app.plan import begin_plan, complete_plan, memory_of, ranks_fed
 from morsr_mpi.base.errors import InputError
 from morsr_mpi.objectives.problem import QuadraticProblem
 from morsr_mpi.search.options import SearchOptions
@@ -77,5 +77,15 @@ def test_memory_is_right_within_a_fifth(tmp_path: Path, n: int, work: int) -> No
 
 
 def test_memory_has_a_bound_where_work_has_none() -> None:
-    assert memory_per_rank(4096, 1, None) < 1 << 30
-    assert memory_per_rank(64, 1, None) > memory_per_rank(64, 1, 1000)
+    endless, short = SearchOptions(None), SearchOptions(1000)
+    assert memory_of(4096, 1, endless, 1).per_rank < 1 << 30
+    assert memory_of(64, 1, endless, 1).per_rank > memory_of(64, 1, short, 1).per_rank
+
+
+def test_ranks_of_a_node_share_what_is_large() -> None:
+    alone, four = (memory_of(4096, 1, SearchOptions(None), ranks) for ranks in (1, 4))
+    assert alone.shared == 0
+    assert four.shared + 4 * four.per_rank < 4 * alone.per_rank
+    assert four.per_rank < 200 << 20
+    small = memory_of(64, 1, SearchOptions(None), 4)
+    assert small.shared == 0, "a copy each costs less than the trouble"

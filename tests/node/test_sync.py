@@ -25,6 +25,7 @@ from morsr_mpi.node.sync import (
     make_request,
     open_pulses,
 )
+from morsr_mpi.node.sync_book import SyncBook, agreed_state
 from morsr_mpi.objectives.problem import QuadraticProblem
 from morsr_mpi.search.explore import Explorer
 from morsr_mpi.search.options import SearchOptions
@@ -43,7 +44,6 @@ from morsr_mpi.wire.messages import (
     decode_message,
     encode_message,
 )
-from morsr_mpi.wire.packing import pack
 from morsr_mpi.wire.sync_messages import SyncForm
 
 D = bytes(32)
@@ -217,12 +217,13 @@ class Peer:
         self.envelope = Envelope(rank, authority.signer(rank), b"run", keys)
         self.batcher = MessageBatcher()
         self.fetch = FetchBook(MemoryStore())
-        self.offer: SyncOffer | None = None
+        self.book = SyncBook(self.fetch, machine)
+        self.book.history = machine.history
         self.sent = 0
 
-    def ask(self, dest: int, suspect: bool) -> None:
+    def ask(self, dest: int, to: tuple[int, bytes], suspect: bool) -> None:
         machine = self.machine
-        request = make_request(machine.committed, machine.state(), machine, suspect)
+        request = self.book.ask(machine.committed, machine.state(), to, suspect)
         self.batcher.add(dest, request, 0.0)
 
     def turn(self, now: float) -> None:
@@ -239,34 +240,23 @@ class Peer:
 
     def _hear(self, sender: int, message: Message, now: float) -> None:
         machine = self.machine
+        missed = None
         match message:
             case SyncRequest():
-                found = answer(
-                    message, machine.history, machine, machine.committed, machine.state()
-                )
-                assert found is not None
-                self.fetch.hold(0, found[0].name, pack(found[1]))
-                self.batcher.add(sender, found[0], now)
+                offer = self.book.give(message, machine.committed, machine.state())
+                assert offer is not None
+                self.batcher.add(sender, offer, now)
             case SyncOffer():
-                self.offer = message
-                if message.size > CHUNK_BYTES:
-                    self.fetch.want((-1, 0, sender), message.name, message.size)
-                else:
-                    self._take(message.body, sender)
+                missed = self.book.offered(message, machine.committed, sender)
             case CacheRequest():
                 for response in self.fetch.answer(message):
                     self.batcher.add(sender, response, now)
             case CacheResponse():
-                for _, bundle in self.fetch.receive(message, sender)[0]:
-                    self._take(bundle, sender)
-
-    def _take(self, bundle: bytes, sender: int) -> None:
-        assert self.offer is not None
-        if self.offer.form == SyncForm.UNITS:
-            adopt_units(self.offer, bundle, self.machine, sender)
-            return
-        for missed in open_pulses(self.offer, bundle, self.machine.committed, sender):
-            self.machine.commit(missed.results, missed.contributors)
+                complete, wrong = self.fetch.receive(message, sender)
+                assert not wrong
+                missed = self.book.fetched(complete, machine.committed)
+        for pulse in missed or ():
+            machine.commit(pulse.results, pulse.contributors)
 
 
 @pytest.mark.parametrize(
@@ -277,14 +267,44 @@ def test_over_a_transport(change: int, suspect: bool) -> None:
     peers = [Peer(rank, network, Units([bytes([7]) * 5000] * 40)) for rank in range(2)]
     noise = np.random.default_rng(1).bytes(change)
     peers[1].machine.commit([noise], (1,))
-    peers[0].ask(1, suspect)
+    peers[0].ask(1, (1, peers[1].machine.state()), suspect)
+    assert peers[0].book.asking
     for turn in range(12):
         for peer in peers:
             peer.turn(turn * 0.001)
     assert peers[0].machine.state() == peers[1].machine.state()
+    assert not peers[0].book.asking
     unit = 5000 if suspect else 0  # units come whole
     assert change < peers[1].sent < change + unit + 1000
     assert peers[0].sent < 1000
+
+
+def test_only_what_was_asked_for_is_taken() -> None:
+    book = SyncBook(FetchBook(MemoryStore()), None)
+    offer = SyncOffer(SyncForm.PULSES, 1, D, sha256(b""), 0)
+    with pytest.raises(ProtocolError, match="rank 2 offered a state that nobody asked for"):
+        book.offered(offer, 0, 2)
+    book.ask(0, D, (1, D), suspect=True)
+    for damaged in (offer, SyncOffer(SyncForm.UNITS, 1, D, sha256(b""), 0)):
+        with pytest.raises(ProtocolError, match="rank 2 sent"):
+            book.offered(damaged, 0, 2)
+    assert book.asking
+
+
+@pytest.mark.parametrize(
+    ("claims", "size", "agreed"),
+    [
+        ({0: b"a", 1: b"a", 2: b"b"}, 3, b"a"),
+        ({0: b"a", 2: b"b"}, 3, None),
+        ({0: b"a", 1: b"a", 2: b"b"}, 4, None),
+        ({0: b"a", 1: b"a", 2: b"a"}, 4, b"a"),
+        ({}, 1, None),
+    ],
+)
+def test_a_state_is_agreed_by_a_quorum(
+    claims: dict[int, bytes], size: int, agreed: bytes | None
+) -> None:
+    assert agreed_state(claims, size) == agreed
 
 
 def _problem(k: int) -> QuadraticProblem:

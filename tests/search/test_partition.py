@@ -112,12 +112,12 @@ def test_a_point_found_is_the_point_reported() -> None:
 
 def test_packed_chambers_come_back_with_shared_prefixes() -> None:
     tile = [bytes([i]) * 32 for i in range(5)]
-    one = Prefix(None, tile[0])
-    two = Prefix(one, tile[1])
+    one = Prefix(None, tile[0], 0)
+    two = Prefix(one, tile[1], 7)
     chambers = [
         Chamber(one, 2, tile[3], 1.5),
         Chamber(two, 0, b"", 2.5),
-        Chamber(Prefix(two, tile[2]), 7, tile[4], 3.5),
+        Chamber(Prefix(two, tile[2], 1), 7, tile[4], 3.5),
         Chamber(None, 1, tile[0], 0.5),
     ]
     again = list(unpack(pack(chambers)))
@@ -131,8 +131,8 @@ def test_packed_chambers_come_back_with_shared_prefixes() -> None:
 
 def test_chamber_ids_tell_chambers_apart_and_nothing_else() -> None:
     tile = [bytes([i]) * 32 for i in range(3)]
-    one = Chamber(Prefix(None, tile[0]), 1, tile[1], 1.0)
-    same = Chamber(Prefix(None, bytes(tile[0])), 1, tile[1], 2.0)  # a bound may grow
+    one = Chamber(Prefix(None, tile[0], 0), 1, tile[1], 1.0)
+    same = Chamber(Prefix(None, bytes(tile[0]), 0), 1, tile[1], 2.0)  # a bound may grow
     digest = bytes(32)
     assert one.chamber_id(digest, 0, 0) == same.chamber_id(digest, 0, 0)
     others = [
@@ -140,7 +140,7 @@ def test_chamber_ids_tell_chambers_apart_and_nothing_else() -> None:
         one.chamber_id(digest, 1, 0),
         one.chamber_id(digest, 0, 1),
         Chamber(one.prefix, 2, tile[2], 1.0).chamber_id(digest, 0, 0),
-        Chamber(Prefix(one.prefix, tile[2]), 1, tile[1], 1.0).chamber_id(digest, 0, 0),
+        Chamber(Prefix(one.prefix, tile[2], 0), 1, tile[1], 1.0).chamber_id(digest, 0, 0),
         Chamber(None, 1, tile[1], 1.0).chamber_id(digest, 0, 0),
     ]
     assert len({one.chamber_id(digest, 0, 0), *others}) == 7

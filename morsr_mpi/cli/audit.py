@@ -1,0 +1,46 @@
+"""`morsr audit`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+
+@click.command("audit")
+@click.argument("run_dir", type=click.Path(path_type=Path), metavar="DIR")
+@click.option(
+    "--trust",
+    metavar="FINGERPRINT|KEYFILE",
+    help="What is known of the run from elsewhere: the fingerprint printed at its start, or a "
+    "file of public keys as in DIR/keys.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(run_dir: Path, trust: str | None, as_json: bool) -> None:
+    """Check offline that the run directory DIR is what its run has left.
+
+    Chain of the journal, signatures, every file that the seal vouches for, the result against
+    the journal. Exit code 0 when all is consistent; 66 with the first thing that is wrong,
+    which is never repaired. Without --trust nobody has said who ran it.
+    """
+    from morsr_mpi.app.audit import audit_run
+
+    found = audit_run(run_dir, trust)
+    if as_json:
+        click.echo(
+            json.dumps(
+                {
+                    "fingerprint": found.fingerprint,
+                    "sealed": found.sealed,
+                    "trusted": found.trusted,
+                    "checked": found.lines,
+                    "verdict": found.verdict,
+                }
+            )
+        )
+        return
+    click.echo(f"genesis {found.fingerprint}")
+    for line in found.lines:
+        click.echo(line)
+    click.echo(found.verdict)
