@@ -60,6 +60,8 @@ def solve(
     ranks: int = 1,
     pulse_tasks: int | None = None,
     frontier_limit: int = DEFAULT_FRONTIER_LIMIT,
+    lag: int = 0,
+    asynchrony: Literal["ordered", "free"] = "ordered",
     coordinator: Literal["working", "dedicated"] = "working",
     security: Literal["off", "sign"] = "sign",
     checkpoint_every: float = 30.0,
@@ -72,8 +74,8 @@ def solve(
     work: units per target, about a microsecond of one core each; None or inf: until
     certified. run_dir: as `--run-dir`; None keeps everything in memory. ranks: nodes in this
     process (one thread, for trying things out; speed comes from mpirun). progress: lines on
-    standard error. The other options are those of `morsr solve` (docs/reference-cli.md).
-    A run that was stopped early returns what it has: look at `certified`.
+    standard error. asynchrony: as `--async`. The other options are those of `morsr solve`
+    (docs/reference-cli.md). A run that was stopped early returns what it has: look at `certified`.
     Raises InputError and UsageError, on every rank alike.
     """
     if isinstance(problem, QuadraticProblem):
@@ -88,6 +90,8 @@ def solve(
         work=_units(work),
         pulse_tasks=pulse_tasks,
         frontier_limit=frontier_limit,
+        lag=lag,
+        asynchrony=asynchrony,
         run_dir=None if run_dir is None else Path(run_dir),
         max_hours=max_hours,
         coordinator=coordinator,

@@ -16,11 +16,13 @@ from morsr_mpi.app.environment import launch_columns
 from morsr_mpi.app.fence import Fence
 from morsr_mpi.app.journal import JobJournal, finish_exactly, pulses_of, take_over
 from morsr_mpi.app.narrator import Narrator, keep_credentials
+from morsr_mpi.app.progress import ProgressLike
 from morsr_mpi.app.records import Records
 from morsr_mpi.app.resume import Start, find_start
 from morsr_mpi.app.rundir import RunDirectory
 from morsr_mpi.app.settings import Settings
 from morsr_mpi.base.ports import Clock
+from morsr_mpi.node.core import Node
 from morsr_mpi.objectives.problem import QuadraticProblem
 from morsr_mpi.objectives.solution import SolveResult
 from morsr_mpi.provenance.bodies import Seal
@@ -198,3 +200,16 @@ class Chief:
             self.start.notes.append(text)
             if self.narrator is not None:
                 self.narrator.warn(text)
+
+    def tell_end(
+        self, node: Node, progress: ProgressLike, verdict: str, stopped: str, cost: str
+    ) -> None:
+        """Tell how the run ended, why early if it did, and what it cost."""
+        if self.narrator is None:
+            return
+        self.narrator.meet(node, self.start)
+        text = f"stopped ({stopped})" if stopped else verdict
+        self.narrator.end(self._clock.now(), progress, text, node)
+        self.narrator.note(cost)
+        if stopped and self.run is not None:
+            self.narrator.note("go on with the same command and --resume")

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from morsr_mpi.adapters.hdf5_checkpoint import load_checkpoint, newest_checkpoint
 from morsr_mpi.adapters.hdf5_result import load_result, load_run
 from morsr_mpi.adapters.journal_file import read_records
+from morsr_mpi.app.account import summary
 from morsr_mpi.app.inspect import Findings, describe_solution
 from morsr_mpi.app.rundir import RunDirectory
 from morsr_mpi.base.errors import InputError, MorsrError, TamperError
 from morsr_mpi.objectives.solution import SolveResult
 from morsr_mpi.provenance.bodies import Epoch, Genesis, Pulse, Seal, fingerprint
 from morsr_mpi.provenance.chain import VerifiedChain, verify_chain
+from morsr_mpi.provenance.steps import Step
 
 #: Ranks listed one by one.
 SHOWN_RANKS = 32
@@ -64,6 +67,9 @@ def _result(found: Findings, run: RunDirectory) -> SolveResult | None:
         f"{state}; {result.ranks} rank{'s' if result.ranks != 1 else ''}, "
         f"{result.wall_seconds:.2f} s, restarts {result.restarts}",
     )
+    cost = summary(story)
+    if cost:
+        found.add("cost", cost)
     for text in result.failures:
         found.add("failure", text)
     describe_solution(found, result.solution, result.tolerance)
@@ -106,7 +112,7 @@ def _journal(found: Findings, run: RunDirectory, check: bool) -> VerifiedChain |
     return chain
 
 
-def tasks_by_rank(pulses: list[Pulse]) -> dict[int, int]:
+def tasks_by_rank(pulses: Sequence[Pulse | Step]) -> dict[int, int]:
     """Return how many tasks each rank has contributed."""
     counts: Counter[int] = Counter()
     for pulse in pulses:

@@ -14,6 +14,7 @@ import traceback
 
 from morsr_mpi.adapters.memory import MemoryNetwork
 from morsr_mpi.app import loop
+from morsr_mpi.app.account import gather, run_entries, summary
 from morsr_mpi.app.admission import Admission
 from morsr_mpi.app.agree import CommonError, Together
 from morsr_mpi.app.chief import Chief
@@ -97,10 +98,9 @@ class Job:
         self._token = ""
         self._restarts = 0
         self._rounds_of_start = 0
-        self._found: loop.Outcome | None = None
         self.data = NodeData(settings.checkpoint_every, self._begin_at)
+        self._found: list[loop.Outcome] | None = None
 
-    # --- what the caller may ask after an error -------------------------------------------
     def rank_of(self, member: int) -> int:
         """Return the number in the job of a member of the present group."""
         return dict(enumerate(self._crew.group.members)).get(member, member)
@@ -205,8 +205,8 @@ class Job:
         self._journal_at = at or ChainPoint()
         self._explorers = [Remembering(Explorer(problem, prepared)) for _ in self._searches]
 
-    def _search(self) -> loop.Outcome:
-        """Run the nodes of this process to their end; return rank 0's outcome, or this rank's."""
+    def _search(self) -> list[loop.Outcome]:
+        """Run the nodes of this process to their end; return how each ended."""
         crew, size = self._crew, self._ranks
         first = crew.group.members.index(crew.rank)
         left = tuple((item.rank, item.reason) for item in self._admission.left)
@@ -218,6 +218,7 @@ class Job:
                     problem=self._searches[0].problem.digest,
                     options=self._options.digest(),
                     lag=self._options.lag,
+                    free=self._options.free,
                     dedicated=self._settings.coordinator == "dedicated",
                     agreed=(self._options.work, left) if left else (self._options.work,),
                 ),
@@ -233,7 +234,8 @@ class Job:
         if len(self._nodes) == 1:
             hooks = self._hooks(0)
             node, explorer = self._nodes[0], self._explorers[0]
-            return loop.run_node(node, crew.transport(1), self._clock, explorer, journal, hooks)
+            transport = crew.transport(1)
+            return [loop.run_node(node, transport, self._clock, explorer, journal, hooks)]
         others = [None] * (len(self._nodes) - 1)
         return loop.run_in_process(
             self._nodes,
@@ -242,11 +244,12 @@ class Job:
             [self._hooks(i) for i in range(len(self._nodes))],
             MemoryNetwork(size),
             self._clock,
-        )[0]
+        )
 
-    def _finish(self, outcome: loop.Outcome | None) -> Outcome:
+    def _finish(self, outcomes: list[loop.Outcome] | None) -> Outcome:
         """Write what remains, agree on the time it took, and return the result."""
-        assert outcome is not None
+        assert outcomes is not None
+        outcome = outcomes[0]
         crew, chief = self._crew, self._chief
         transport = crew.transport(2)
         together = Together(transport, self._clock)
@@ -255,10 +258,11 @@ class Job:
         clock = together.exchange(struct.pack(">dq", result.wall_seconds, self._restarts))[0]
         result.wall_seconds, result.restarts = struct.unpack(">dq", clock)
         verdict = verdict_of(result, outcome.stopped)
+        cost = run_entries(gather(together, outcomes))
 
         def close() -> None:
             if chief.records is not None and not chief.sealed:
-                size, digest = chief.records.finish(search, result, verdict)
+                size, digest = chief.records.finish(search, result, verdict, cost)
                 chief.records = None
                 if not outcome.stopped:
                     chief.journal.append(node.seal(chief.sealed_files(size, digest)))
@@ -266,12 +270,7 @@ class Job:
             chief.journal.close()
 
         together.agree_on(0, close, self.internal_line)
-        if chief.narrator is not None:
-            chief.narrator.meet(node, chief.start)
-            text = f"stopped ({outcome.stopped})" if outcome.stopped else verdict
-            chief.narrator.end(self._clock.now(), search.progress(), text, node)
-            if outcome.stopped and chief.run is not None:
-                chief.narrator.note("go on with the same command and --resume")
+        chief.tell_end(node, search.progress(), verdict, outcome.stopped, summary(cost))
         if crew.had_losses:
             crew.farewell(transport)
         return Outcome(result, outcome.stopped, together.rank, together.size, crew.had_losses)
@@ -282,6 +281,7 @@ class Job:
         crew = self._crew
         for node, explorer in zip(self._nodes, self._explorers, strict=False):
             explorer.known.update(node.finished_results())
+            self._chief.journal.recent.extend(node.close_records())
             if node.has_met:
                 crew.keys.update(zip(crew.group.members, node.public_keys, strict=True))
                 self._journal_at = node.chain.point

@@ -22,6 +22,7 @@ from morsr_mpi.base.errors import InputError, InternalError
 from morsr_mpi.provenance.bodies import Body, Epoch, Pulse, Seal, Stop, parse
 from morsr_mpi.provenance.chain import Chain, ChainPoint
 from morsr_mpi.provenance.records import decode_record
+from morsr_mpi.provenance.steps import Step
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENOMEM)
 
@@ -157,7 +158,7 @@ def _next_pulse(records: list[bytes]) -> int:
     """Return the number of the pulse that may follow."""
     for position in range(len(records) - 1, -1, -1):
         match _body(records, position):
-            case Pulse(pulse=number):
+            case Pulse(pulse=number) | Step(pulse=number):
                 return number + 1
             case Epoch(committed=number) | Stop(committed=number) | Seal(committed=number):
                 return number
@@ -168,7 +169,7 @@ def _body(records: list[bytes], position: int) -> Body:
     return parse(decode_record(records[position], position))
 
 
-def pulses_of(records: Iterable[bytes]) -> dict[int, Pulse]:
-    """Return the pulse records among these, by pulse; of several the last."""
+def pulses_of(records: Iterable[bytes]) -> dict[int, Pulse | Step]:
+    """Return the records of pulses or steps among these, by pulse; of several the last."""
     bodies = (parse(decode_record(record, 0)) for record in records)
-    return {body.pulse: body for body in bodies if isinstance(body, Pulse)}
+    return {body.pulse: body for body in bodies if isinstance(body, Pulse | Step)}

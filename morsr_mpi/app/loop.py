@@ -7,16 +7,17 @@ or there is nothing to compute. A rank without work yields the processor, then s
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from morsr_mpi.adapters.clock import SystemClock
 from morsr_mpi.adapters.memory import MemoryNetwork
+from morsr_mpi.app.accounting import Meter, MeteredSearch
+from morsr_mpi.app.jobs import ExplorerLike, Jobs
 from morsr_mpi.base import config
 from morsr_mpi.base.errors import InternalError
-from morsr_mpi.base.ports import Clock, Journal, RunLike, TaskLike, Transport
+from morsr_mpi.base.ports import Clock, Journal, Transport
 from morsr_mpi.node.core import Node
 from morsr_mpi.node.effects import (
     AppendRecord,
@@ -27,6 +28,7 @@ from morsr_mpi.node.effects import (
     Log,
     SendFrame,
     StartRound,
+    Yield,
 )
 from morsr_mpi.node.events import (
     Event,
@@ -34,22 +36,13 @@ from morsr_mpi.node.events import (
     Proceed,
     RoundDone,
     RoundDue,
+    RoundLate,
     StopRequested,
-    TaskDone,
+    TasksDone,
     Tick,
 )
 from morsr_mpi.wire.kinds import Priority
 from morsr_mpi.wire.slots import EMPTY_SLOT
-
-#: Work units are about microseconds; the first slice trusts that, later ones measure.
-_UNITS_PER_SECOND = 1_000_000.0
-
-
-class ExplorerLike(Protocol):
-    """What computes tasks."""
-
-    def begin(self, task: Any) -> RunLike:
-        """Start a task."""
 
 
 def _never() -> str:
@@ -73,28 +66,30 @@ class Hooks:
 
 @dataclass
 class LoopStats:
-    """What one rank did. Seconds; bytes of slots (padding included) and frames handed over."""
+    """What one rank did. Seconds; bytes of slots (padding included) and frames handed over.
+
+    tasks, work: finished ones; cancelled, wasted: given up, and the work units lost with that;
+    cpu: seconds by category of `accounting.CATEGORIES`; busy: wall seconds with a task to
+    compute; sent: bytes of frames and slots with content, by kind.
+    """
 
     tasks: int = 0
     cancelled: int = 0
     work: int = 0
+    wasted: int = 0
     rounds: int = 0
-    explore_cpu: float = 0.0
+    cpu: dict[str, float] = field(default_factory=dict)
     total_cpu: float = 0.0
     wall: float = 0.0
+    busy: float = 0.0
     slot_bytes: int = 0
     frame_bytes: int = 0
     received_bytes: int = 0
 
-
-@dataclass
-class _Job:
-    """A task given out by the node."""
-
-    pulse: int
-    index: int
-    task: TaskLike
-    run: RunLike | None = field(default=None)
+    @property
+    def explore_cpu(self) -> float:
+        """CPU seconds in tasks."""
+        return self.cpu.get("explore", 0.0)
 
 
 class NodeLoop:
@@ -112,21 +107,24 @@ class NodeLoop:
         """journal: where records go; None on ranks that do not write."""
         self.node = node
         self.stats = LoopStats()
+        self.meter = Meter(clock)
+        node.use_search(MeteredSearch(node.search, self.meter))
         self.stopped: str | None = None
         self.news = False
         self._transport = transport
         self._clock = clock
-        self._explorer = explorer
         self._journal = journal
         self._hooks = hooks or Hooks()
-        self._jobs: deque[_Job] = deque()
+        self._jobs = Jobs(explorer, clock)
         self._left = False
         self._in_round = False
         self._round_at = float("-inf")
         self._tick_at = float("-inf")
         self._stop_at = float("-inf")
         self._progress_at = float("-inf")
-        self._units_per_second = _UNITS_PER_SECOND
+        self._relay_at = float("-inf")
+        self._turn_at = clock.now()
+        self._had_jobs = False
         self._cpu_at = clock.cpu()
         self._wall_at = clock.now()
 
@@ -143,6 +141,16 @@ class NodeLoop:
         """
         self.news = False
         now = self._clock.now()
+        self._count_busy(now)
+        self.meter.turn_to("exchange")
+        mark = self.meter.seconds["exchange"]
+        busy = self._turn(now)
+        self.meter.turn_to("wait")
+        if not self.news:
+            self.meter.reclassify("exchange", mark, "wait")
+        return busy
+
+    def _turn(self, now: float) -> bool:
         busy = self._look_after(now)
         if self.stopped is not None:  # others may still ask for something
             self._left = self._transport.leave()
@@ -163,6 +171,11 @@ class NodeLoop:
         if self._journal is not None:
             self._journal.flush()
         self._transport.close()
+        self.meter.turn_to("wait")
+        jobs = self._jobs
+        self.stats.tasks, self.stats.cancelled = jobs.finished, jobs.cancelled
+        self.stats.work, self.stats.wasted = jobs.work, jobs.wasted
+        self.stats.cpu = dict(self.meter.seconds)
         self.stats.total_cpu = self._clock.cpu() - self._cpu_at
         self.stats.wall = self._clock.now() - self._wall_at
         return self.stats
@@ -172,7 +185,9 @@ class NodeLoop:
         busy = False
         if now - self._tick_at >= config.TICK_SECONDS:
             self._tick_at = now
-            self._apply(Tick(now))
+            spent = self._jobs.spent
+            work = self._jobs.work + self._jobs.wasted + spent
+            self._apply(Tick(now, work, spent, int(1000.0 * self.stats.busy)))
         if self.stopped is None and now - self._stop_at >= config.STOP_POLL_SECONDS:
             self._stop_at = now
             reason = self._hooks.stop_requested()
@@ -190,7 +205,19 @@ class NodeLoop:
                 self.stats.rounds += 1
                 busy = True
                 self._apply(RoundDone(tuple(slots)))
+            elif (
+                now - self._round_at >= config.ROUND_LATE_SECONDS
+                and now - self._relay_at >= config.RELAY_SECONDS
+            ):
+                self._relay_at = now
+                self._apply(RoundLate())
         return busy
+
+    def _count_busy(self, now: float) -> None:
+        """Add up the time with something to compute; a stop of the process is no such time."""
+        if self._had_jobs:
+            self.stats.busy += min(now - self._turn_at, config.ROUND_LATE_SECONDS)
+        self._turn_at, self._had_jobs = now, bool(self._jobs)
 
     def _receive(self) -> bool:
         """Take in the frames that have arrived; False when there are none."""
@@ -201,33 +228,10 @@ class NodeLoop:
         return bool(frames)
 
     def _slice(self, now: float) -> None:
-        """Compute for about `config.SLICE_SECONDS`: part of a task, or many short ones."""
-        clock = self._clock
-        cpu = clock.cpu()
-        end = now + config.SLICE_SECONDS
-        done: list[TaskDone] = []
-        while self._jobs and now < end:
-            job = self._jobs[0]
-            if job.run is None:
-                job.run = self._explorer.begin(job.task)
-            run, before = job.run, job.run.work
-            finished = run.step(max(1, int((end - now) * self._units_per_second)))
-            then, now = now, clock.now()
-            self._learn_speed(run.work - before, now - then)
-            if finished:
-                self._jobs.popleft()
-                done.append(TaskDone(job.pulse, job.index, run.result(), run.work))
-        self.stats.explore_cpu += clock.cpu() - cpu
-        for event in done:
-            self.stats.tasks += 1
-            self.stats.work += event.work
-            self._apply(event)
-
-    def _learn_speed(self, units: int, seconds: float) -> None:
-        """Follow the machine's speed, so that slices keep their length."""
-        if seconds > config.SLICE_SECONDS / 8 and units > 0:
-            measured = units / seconds
-            self._units_per_second += (measured - self._units_per_second) / 4
+        """Compute for a while, and give the node what is finished."""
+        done = self.meter.measure("explore", lambda: self._jobs.slice(now))
+        if done:
+            self._apply(TasksDone(tuple(done)))
 
     def _apply(self, event: Event) -> None:
         """Give the node an event and do what it wants."""
@@ -236,7 +240,7 @@ class NodeLoop:
                 self.news = True
             match effect:
                 case Execute():
-                    self._jobs.append(_Job(effect.pulse, effect.index, effect.task))
+                    self._jobs.add(effect.pulse, effect.index, effect.task)
                 case StartRound():
                     self._transport.start_round(effect.slot)
                     self.stats.slot_bytes += len(effect.slot)
@@ -244,12 +248,13 @@ class NodeLoop:
                 case SendFrame():
                     self._send(effect)
                 case AppendRecord():
-                    if self._journal is not None:
-                        self._journal.append(effect.record)
+                    self._append(effect.record)
                 case Committed():
                     self._committed(effect.pulse)
                 case Cancel():
-                    self._cancel(effect)
+                    self._jobs.drop(effect.pulse, effect.index, begun=True)
+                case Yield():
+                    self._jobs.drop(effect.pulse, effect.index, begun=False)
                 case Log():
                     if self._hooks.log is not None:
                         self._hooks.log(effect.text)
@@ -265,10 +270,16 @@ class NodeLoop:
         self._transport.send(effect.dest, effect.frame, urgent=effect.priority < Priority.RESULT)
         self.stats.frame_bytes += len(effect.frame)
 
+    def _append(self, record: bytes) -> None:
+        journal = self._journal
+        if journal is not None:
+            self.meter.measure("ledger", lambda: journal.append(record))
+
     def _committed(self, pulse: int) -> None:
         """Let the application look at the state, then let the node go on."""
-        if self._hooks.on_commit is not None:
-            self._hooks.on_commit(self.node.search)
+        on_commit = self._hooks.on_commit
+        if on_commit is not None:
+            self.meter.measure("ledger", lambda: on_commit(self.node.search))
         self._progress()
         self._apply(Proceed())
 
@@ -279,13 +290,6 @@ class NodeLoop:
         if force or now - self._progress_at >= config.PROGRESS_SECONDS:
             self._progress_at = now
             self._hooks.on_progress(self.node.search, self.node.search.committed - 1)
-
-    def _cancel(self, cancel: Cancel) -> None:
-        for job in self._jobs:
-            if (job.pulse, job.index) == (cancel.pulse, cancel.index):
-                self._jobs.remove(job)
-                self.stats.cancelled += 1
-                return
 
 
 @dataclass(frozen=True)

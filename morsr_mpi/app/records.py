@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from morsr_mpi.adapters.hdf5_checkpoint import store_checkpoint
@@ -82,15 +82,18 @@ class Records:
                     "result.h5", lambda: self._timed(self._results, self._save, result)
                 )
 
-    def finish(self, search: Search, result: SolveResult, state: str) -> tuple[int, bytes]:
+    def finish(
+        self, search: Search, result: SolveResult, state: str, cost: Mapping[str, Any]
+    ) -> tuple[int, bytes]:
         """Write the last checkpoint and the result; return its length and SHA-256.
 
-        state: how the run ended, for people. Raises InputError when one cannot be written.
+        state: how the run ended, for people; cost: more entries of /run. Raises InputError when
+        one cannot be written.
         """
         self._writer.close()
         self._store(checkpoint_of(search))
         self._fence.check(now=True)
-        save_result(self._run.result, result, story(state))
+        save_result(self._run.result, result, {**story(state), **cost})
         data = self._run.result.read_bytes()
         return len(data), hashlib.sha256(data).digest()
 

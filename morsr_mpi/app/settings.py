@@ -17,6 +17,8 @@ MAX_RANKS_IN_PROCESS = 64
 class Settings:
     """work: units per target, None until certified. ranks: nodes in this one process.
 
+    lag: pulses planned ahead of the last commit; asynchrony: `free` commits whatever is finished.
+
     run_dir: None keeps everything in memory. keys: directory of certificates that prove who
     the ranks are. Times in hours and seconds. Raises UsageError
     for values that make no sense.
@@ -25,6 +27,8 @@ class Settings:
     work: int | None = DEFAULT_WORK
     pulse_tasks: int | None = None
     frontier_limit: int = DEFAULT_FRONTIER_LIMIT
+    lag: int = 0
+    asynchrony: str = "ordered"
     run_dir: Path | None = None
     max_hours: float | None = None
     coordinator: str = "working"
@@ -37,6 +41,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         for name, value, allowed in (
+            ("async", self.asynchrony, ("ordered", "free")),
             ("coordinator", self.coordinator, ("working", "dedicated")),
             ("security", self.security, ("off", "sign", "tls")),
         ):
@@ -70,5 +75,9 @@ class Settings:
     def search_options(self) -> SearchOptions:
         """Return the options that decide what is explored."""
         return SearchOptions(
-            work=self.work, pulse_tasks=self.pulse_tasks, frontier_limit=self.frontier_limit
+            work=self.work,
+            lag=self.lag,
+            pulse_tasks=self.pulse_tasks,
+            free=self.asynchrony == "free",
+            frontier_limit=self.frontier_limit,
         )

@@ -135,6 +135,17 @@ MAX_SYNC_BYTES: Final = MAX_RESULT_BYTES
 MAX_REASON: Final = 200
 #: Ticks of time for a node: no longer than messages may wait for company (BATCH_SECONDS).
 TICK_SECONDS: Final = 0.010
+#: A rank that is busy says this often how far it is, more seldom where there are many ranks:
+#: each such message is verified by all the others.
+HEARTBEAT_SECONDS: Final = 0.25
+HEARTBEAT_SECONDS_PER_RANK: Final = 0.01
+#: A round that is not complete for this long is late: slots go over point-to-point until it is,
+#: one in this interval.
+ROUND_LATE_SECONDS: Final = 0.1
+RELAY_SECONDS: Final = 0.02
+#: What a rank has not finished is taken over when it was not heard of for this long, or when
+#: others had nothing to do for this long and would be done sooner (DESIGN section 4).
+TAKE_OVER_SECONDS: Final = 0.2
 #: An idle rank yields the processor without sleeping this long: a short pulse ends sooner
 #: than the shortest sleep, about 0.1 ms.
 IDLE_SPIN_SECONDS: Final = 0.0005

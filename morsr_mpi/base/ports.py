@@ -194,6 +194,10 @@ class SearchMachine(Protocol):
         """Number of pulses committed, also the number of the next pulse to commit."""
 
     @property
+    def planned(self) -> int:
+        """Number of the next pulse to plan."""
+
+    @property
     def finished(self) -> bool:
         """Whether nothing is in flight and nothing remains to plan."""
 
@@ -234,6 +238,21 @@ class SyncMachine(Protocol):
         state: digest of the S this must give. Raises ValueError when it does not, or for
         malformed bytes; S is unchanged then.
         """
+
+
+class FreeSearchMachine(SearchMachine, Protocol):
+    """A state that can also be committed to in steps of any finished tasks (`--async free`)."""
+
+    def commit_free(
+        self, step: int, picks: Sequence[tuple[int, int]], results: Sequence[bytes]
+    ) -> Sequence[tuple[int, int]]:
+        """Take in results of tasks in flight, (pulse, index) each, in this order.
+
+        Returns the tasks given up because their lag is used up.
+        """
+
+    def settled(self) -> Sequence[tuple[int, int]]:
+        """Tasks in flight whose results are committed (a restored state has some)."""
 
 
 class RunLike(Protocol):

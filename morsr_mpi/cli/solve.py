@@ -43,6 +43,22 @@ from morsr_mpi.cli.options import positive, work_units
     help="Open chambers kept, all targets together; more are folded into fewer.",
 )
 @click.option(
+    "--lag",
+    type=click.IntRange(0),
+    metavar="T",
+    default=0,
+    show_default=True,
+    help="Pulses planned ahead of the last commit: hides slow ranks, changes what is explored.",
+)
+@click.option(
+    "--async",
+    "asynchrony",
+    type=click.Choice(["ordered", "free"]),
+    default="ordered",
+    show_default=True,
+    help="free: commit whatever is finished; results then depend on when, and are recorded.",
+)
+@click.option(
     "--coordinator",
     type=click.Choice(["working", "dedicated"]),
     default="working",
@@ -89,6 +105,8 @@ def command(
     max_hours: float | None,
     pulse_tasks: int | None,
     frontier_limit: int,
+    lag: int,
+    asynchrony: str,
     coordinator: str,
     security: str,
     keys: Path | None,
@@ -110,6 +128,8 @@ def command(
         work=work,
         pulse_tasks=pulse_tasks,
         frontier_limit=frontier_limit,
+        lag=lag,
+        asynchrony=asynchrony,
         run_dir=run_dir,
         max_hours=max_hours,
         coordinator=coordinator,

@@ -66,6 +66,10 @@ class LoadBook:
         """Tasks of a rank in a pulse, with their weights, in the order it computes them."""
         return [((pulse, index), w) for index, w in self._queues[rank].get(pulse, {}).items()]
 
+    def weight(self, rank: int, key: Key) -> float:
+        """Predicted work of a task of a rank."""
+        return self._queues[rank][key[0]][key[1]]
+
     def current(self, rank: int) -> Key | None:
         """Return the task a rank is probably computing."""
         if not self._queues[rank]:

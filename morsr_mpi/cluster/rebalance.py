@@ -3,6 +3,8 @@
 Capacities are measured speeds, loads the predicted work that is unfinished. Pulses are looked
 at in order, each with the load of those before it, so that the oldest is finished evenly and a
 rank held up by a heavy task gets less of the next. Time and load decide only who computes.
+The thresholds decide when to act; targets are then filled up to their share, not to 0.9 of it,
+or one overloaded rank among many that are nearly full would keep its load.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from morsr_mpi.cluster.loads import Key, LoadBook
 #: A rank is underloaded below this multiple of its share (paper, algorithm 3.1).
 UNDERLOADED = 0.9
 #: A task stays where it is unless its rank would finish later than its share by this time.
-MIN_LATE_SECONDS = 0.004
+MIN_LATE_SECONDS = 0.008
 #: Tasks moved at a time.
 MAX_MOVES = 1024
 
@@ -86,7 +88,7 @@ def _unload(
             break
         target = min(targets, key=lambda r: ((loads[r] + weight) / speeds[r], r))
         if speeds[source] > 0.0:
-            if loads[target] >= UNDERLOADED * share * speeds[target]:
+            if loads[target] >= share * speeds[target]:
                 break
             then = (loads[target] + weight) / speeds[target]
             if then >= _seconds(loads[source], speeds[source]):
@@ -113,16 +115,15 @@ def back_up(
         return []
     moves: list[Move] = []
     for source in range(len(speeds)):
-        for key, weight in book.tasks(source, pulses[0]):
-            if not free:
-                return moves
-            if len(book.holders(key)) > 1:
-                continue
-            # Past its prediction a task is taken to need a tenth of it at least.
-            left = max(weight - spent[source], 0.1 * weight)
-            target = max(free, key=lambda r: (speeds[r], -r))
-            if weight / speeds[target] < UNDERLOADED * _seconds(left, speeds[source]):
-                free.remove(target)
-                book.add(target, key, weight)
-                moves.append(Move(key, source, target, copied=True))
+        key = book.current(source)  # what is not begun is moved, not copied
+        if not free or key is None or key[0] != pulses[0] or len(book.holders(key)) > 1:
+            continue
+        weight = book.weight(source, key)
+        # Past its prediction a task is taken to need a tenth of it at least.
+        left = max(weight - spent[source], 0.1 * weight)
+        target = max(free, key=lambda r: (speeds[r], -r))
+        if weight / speeds[target] < UNDERLOADED * _seconds(left, speeds[source]):
+            free.remove(target)
+            book.add(target, key, weight)
+            moves.append(Move(key, source, target, copied=True))
     return moves

@@ -40,12 +40,12 @@ class SpeedBook:
         if seconds < 0.05:
             return  # too short to measure; the next report covers it too
         self._at[rank] = (work, busy)
-        if self._capacities[rank] == 0:
-            return
+        if self._capacities[rank] == 0 or units == 0:
+            return  # tasks that cost nothing say nothing about speed
         trusted = self._busy[rank] > 0.0
         weight = min(1.0, seconds / MEMORY_SECONDS) if trusted else 1.0
         self._busy[rank] += seconds
-        self.speeds[rank] += weight * (max(units / seconds, 1.0) - self.speeds[rank])
+        self.speeds[rank] += weight * (units / seconds - self.speeds[rank])
 
     def learn(self) -> bool:
         """Let the shares follow the speeds where they differ by more than the thresholds.

@@ -7,44 +7,46 @@ S takes the same path on every rank.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+from morsr_mpi.base.config import MAX_PULSE_SKEW
 from morsr_mpi.base.errors import InternalError, ProtocolError
 from morsr_mpi.base.ports import SearchMachine, Signer, Store
+from morsr_mpi.node.channel import Channel
 from morsr_mpi.node.effects import (
     AppendRecord,
     Committed,
     Effect,
     Finished,
     Log,
-    SendFrame,
     StartRound,
 )
-from morsr_mpi.node.envelope import Envelope
 from morsr_mpi.node.events import (
     Event,
     FrameReceived,
     Proceed,
     RoundDone,
     RoundDue,
+    RoundLate,
     StopRequested,
     TaskDone,
+    TasksDone,
     Tick,
 )
+from morsr_mpi.node.facts import NodeFacts
 from morsr_mpi.node.fetch import FetchBook
-from morsr_mpi.node.inbox import Heard, Inbox
+from morsr_mpi.node.free import FreeBook
+from morsr_mpi.node.inbox import Heard
+from morsr_mpi.node.life import LifeSigns
 from morsr_mpi.node.orders import ChamberScheduler
 from morsr_mpi.node.pulses import PulseBook
-from morsr_mpi.node.rounds import Outbox
+from morsr_mpi.node.records import RecordBook, contributors_of
 from morsr_mpi.node.settings import NodeSettings
 from morsr_mpi.node.startup import Roster, hello_slot, open_roster
-from morsr_mpi.node.stop import StopBook, append_seal, end_of_run
+from morsr_mpi.node.stop import StopBook, end_of_run
 from morsr_mpi.node.watch import StateWatch
 from morsr_mpi.node.work import PulseWork
-from morsr_mpi.provenance.bodies import Seal, fingerprint
-from morsr_mpi.provenance.chain import Chain, ChainPoint
-from morsr_mpi.wire.batch import MessageBatcher
-from morsr_mpi.wire.kinds import MessageType
+from morsr_mpi.provenance.chain import ChainPoint
 from morsr_mpi.wire.messages import (
     Announcement,
     CacheRequest,
@@ -56,9 +58,12 @@ from morsr_mpi.wire.messages import (
     SlotRequest,
     StopRequest,
 )
+from morsr_mpi.wire.steering import Heartbeat, Proposal, Reassignment
+
+Handle = Callable[[int, Message], None]
 
 
-class Node:
+class Node(NodeFacts):
     """One rank's node. `step` is the only way in."""
 
     def __init__(
@@ -69,14 +74,13 @@ class Node:
         store: Store,
         journal_at: ChainPoint | None = None,
     ) -> None:
-        """search: S, new or restored, the same on all ranks; journal_at: where rank 0's
-        journal stands when a run is resumed."""
+        """search: S, the same on all ranks; journal_at: where rank 0's journal stands."""
         self.settings = settings
         self.search = search
         self._signer = signer
         self._journal_at = journal_at or ChainPoint()
         self._roster: Roster | None = None
-        self._now = 0.0
+        self._tick = Tick(0.0)
         self._paused = False
         self._plan_due = True
         self._stopped = ""
@@ -84,60 +88,12 @@ class Node:
         self.finished = False
         self._effects: list[Effect] = []
         self._pulses = PulseBook(search, settings.lag)
+        self._free = FreeBook(self._pulses) if settings.free else None
         self._stop = StopBook(settings.size)
         self._fetch = FetchBook(store)
-        self._batcher = MessageBatcher()
+        self._life = LifeSigns(settings.rank, settings.size, 0.0)
+        self._records = RecordBook(2 * (settings.lag + MAX_PULSE_SKEW + 1))
         self.tasks_by_rank = [0] * settings.size
-        self.work_done = 0
-
-    # --- what others may ask -------------------------------------------------------------
-    @property
-    def chain(self) -> Chain:
-        """The journal's chain. Raises InternalError before the ranks have met."""
-        return self._met().chain
-
-    @property
-    def has_met(self) -> bool:
-        """Whether the ranks have met: there are keys and a chain."""
-        return self._roster is not None
-
-    @property
-    def fingerprint(self) -> str:
-        """Short form of the genesis record's digest."""
-        return fingerprint(self.chain.point.genesis)
-
-    @property
-    def public_keys(self) -> tuple[bytes, ...]:
-        """Public key of each rank; empty byte strings where nothing is signed."""
-        return self._met().keys
-
-    @property
-    def refused(self) -> dict[int, int]:
-        """Frames and slots refused, by the rank they came from."""
-        return dict(self._inbox.refused) if self._roster else {}
-
-    @property
-    def expecting(self) -> bool:
-        """Whether an answer over point-to-point is on its way: a bad time to sleep long."""
-        return self._fetch.waiting > 0
-
-    def finished_results(self) -> dict[bytes, bytes]:
-        """Return results of pulses in flight, by task id: another node need not compute them."""
-        found: dict[bytes, bytes] = {}
-        for pulse in self._pulses.open:
-            found.update(pulse.finished())
-        return found
-
-    def seal(self, files: Sequence[tuple[str, int, bytes]]) -> bytes:
-        """Return the last record of a finished run: files are (path, bytes, SHA-256).
-
-        Raises InternalError before the run is finished.
-        """
-        if not self.finished:
-            raise InternalError("only a finished run is sealed")
-        watch = self._watch
-        seal = Seal(watch.committed, watch.state, tuple(sorted(files)))
-        return append_seal(self.chain, seal, self.settings.rank, self._signer)
 
     # --- events --------------------------------------------------------------------------
     def step(self, event: Event) -> list[Effect]:
@@ -146,8 +102,8 @@ class Node:
         Raises InternalError or UsageError when the run cannot go on.
         """
         match event:
-            case TaskDone():
-                self._task_done(event)
+            case TasksDone():
+                self._tasks_done(event.tasks)
             case RoundDue():
                 self._round_due()
             case RoundDone():
@@ -157,14 +113,17 @@ class Node:
             case Proceed():
                 self._paused = False
             case Tick():
-                self._now = event.now
+                self._tick = event
+                self._life.tick(event)
+                self._rebalance()
+            case RoundLate():
+                self._round_late()
             case StopRequested():
                 self._request_stop(event.reason)
         if self._roster is not None and not self.finished:
             self._advance()
-        for batch in self._batcher.due(self._now):
-            frame = self._envelope.direct_frame(batch)
-            self._effects.append(SendFrame(batch.dest, frame, batch.priority))
+        if self._roster is not None:
+            self._effects.extend(self._channel.due(self._tick.now))
         effects, self._effects = self._effects, []
         return effects
 
@@ -174,22 +133,43 @@ class Node:
         if self._roster is None:
             slot = hello_slot(self.settings, self._signer, self.search, self._journal_at)
         else:
-            slot, announced = self._outbox.compose(self._watch.committed, self._watch.state)
-            for item in announced:
-                self._fetch.hold(item.pulse, item.name, item.packed)
+            self._beat()
+            slot, announced = self._channel.slot(self._watch.committed, self._watch.state)
+            self._fetch.hold_all(announced)
         self._effects.append(StartRound(slot))
+
+    def _round_late(self) -> None:
+        """Say over point-to-point what waits: a rank that is silent must not stop the others."""
+        if self._roster is None or self.finished:
+            return
+        self._beat()
+        effects, announced = self._channel.relays(self._watch.committed, self._watch.state)
+        self._fetch.hold_all(announced)
+        self._effects.extend(effects)
+
+    def _beat(self) -> None:
+        """Say how far this rank is, if it is time."""
+        beat = self._life.heartbeat(self._channel.late)
+        if beat is not None:
+            self._work.hear(self.settings.rank, beat)
+            self._channel.say(beat)
+
+    def _rebalance(self) -> None:
+        """As coordinator: move what is late to other ranks."""
+        if self._roster is None or self._own_done is not None or not self._life.look_due():
+            return
+        for moved in self._work.rebalance(self._tick.now, self._life.silent()):
+            self._channel.say(moved)
 
     def _round_done(self, slots: tuple[bytes, ...]) -> None:
         if self._roster is None:
             self._meet(slots)
             return
-        number = self._outbox.number
-        heard, requests, lines = self._inbox.open_slots(number, slots, self._now)
-        self._effects.extend(map(Log, lines))
-        if self._own_done is not None and self._outbox.said_all_before(number):
+        self._life.hear_all()
+        heard, lines = self._channel.round_done(slots, self._tick.now)
+        self._effects.extend(lines)
+        if self._own_done is not None and self._channel.said_all:
             self._stop.finish(self.settings.rank, self._own_done)  # the others have it now
-        for sender, request in requests:
-            self._send(sender, request)
         for slot in heard:
             self._take(slot)
 
@@ -197,81 +177,71 @@ class Node:
         if self._roster is None:
             return  # nobody addresses a rank that has not met the others
         try:
-            frame = self._envelope.open(event.frame, event.source)
-            if frame.kind == MessageType.ROUND:
-                again = self._inbox.open_again(frame)
-                if again is not None:
-                    self._take(again)
-            elif not self._inbox.is_repeat(frame):
-                for message in self._envelope.open_direct(frame):
-                    self._hear_direct(frame.sender, message)
+            opened = self._channel.open(event.frame, event.source)
+            self._life.hear(opened.sender)
+            if opened.heard is not None:
+                self._take(opened.heard)
         except ProtocolError as error:
             self._refuse(event.source, error)
+            return
+        for message in opened.messages:
+            self._hear(opened.sender, message, self._direct)
 
     def _request_stop(self, reason: str) -> None:
         request = self._stop.request(reason)
         if request is not None and self._roster is not None and not self._work.coordinating:
-            self._outbox.say(request)
+            self._channel.say(request)
 
-    def _task_done(self, event: TaskDone) -> None:
-        self.work_done += event.work
-        if self._work.done(event) and self.settings.size > 1:
-            self._outbox.add_result(event.pulse, event.index, event.result)
-
-    # --- the ranks meet ------------------------------------------------------------------
-    def _met(self) -> Roster:
-        if self._roster is None:
-            raise InternalError("the ranks have not met yet")
-        return self._roster
+    def _tasks_done(self, tasks: Sequence[TaskDone]) -> None:
+        for task in tasks:
+            if self._work.done(task):
+                self._channel.add_result(task.pulse, task.index, task.result)
 
     def _meet(self, slots: tuple[bytes, ...]) -> None:
         settings, search = self.settings, self.search
         roster = open_roster(settings, self._signer, slots)
         self._effects.append(AppendRecord(roster.record))
-        self._envelope = Envelope(settings.rank, self._signer, roster.run, roster.keys)
-        self._inbox = Inbox(settings.rank, self._envelope)
-        self._outbox = Outbox(self._envelope, self._signer.signature_bytes)
+        self._channel = Channel(settings, self._signer, roster.run, roster.keys)
         self._work = PulseWork(
             settings,
             self._pulses,
             ChamberScheduler(roster.capacities, settings.lag),
             self._fetch,
             self._refuse,
+            self._free,
         )
         self._watch = StateWatch(
             settings.rank, settings.size, settings.lag, search.committed, search.state_digest()
         )
         self._roster = roster
         if self._stop.reason and not self._work.coordinating:
-            self._outbox.say(StopRequest(self._stop.reason))
+            self._channel.say(StopRequest(self._stop.reason))
 
-    # --- messages ------------------------------------------------------------------------
     def _take(self, heard: Heard) -> None:
         self._watch.hear(heard.sender, heard.committed, heard.state)
         for message in heard.messages:
-            self._hear(heard.sender, message)
+            self._hear(heard.sender, message, self._message)
 
-    def _hear(self, sender: int, message: Message) -> None:
+    def _hear(self, sender: int, message: Message, handle: Callable[[int, Message], None]) -> None:
         try:
-            self._message(sender, message)
-        except ProtocolError as error:
-            self._refuse(sender, error)
-
-    def _hear_direct(self, sender: int, message: Message) -> None:
-        try:
-            self._direct(sender, message)
+            handle(sender, message)
         except ProtocolError as error:
             self._refuse(sender, error)
 
     def _refuse(self, sender: int, error: ProtocolError) -> None:
         """Count a message that was refused, and go on without it."""
-        self._inbox.refuse(sender)
-        self._effects.append(Log(str(error)))
+        self._effects.append(self._channel.refuse(sender, error))
 
     def _message(self, sender: int, message: Message) -> None:
         match message:
-            case Order() | Results() | Announcement():
+            case Order() | Reassignment() | Results() | Announcement():
                 self._work.take(sender, message)
+            case Heartbeat():
+                self._work.hear(sender, message)
+            case Proposal():
+                self._work.check_coordinator(sender, message.view)
+                self._records.hear(message, sender, self._watch.committed)
+                self._record()
             case StopRequest():
                 self._stop.hear(message)
             case Done():
@@ -283,21 +253,16 @@ class Node:
         match message:
             case CacheRequest():
                 for response in self._fetch.answer(message):
-                    self._send(sender, response)
+                    self._channel.send(sender, response, self._tick.now)
             case CacheResponse():
                 complete, wrong = self._fetch.receive(message, sender)
                 self._work.fetched(complete)
                 for line in wrong:
                     self._refuse(sender, ProtocolError(line))
             case SlotRequest():
-                frame = self._outbox.kept_frame(message.round)
-                if frame is not None:
-                    self._effects.append(SendFrame(sender, frame))
+                self._effects.extend(self._channel.repeat(message, sender))
             case _:
                 raise ProtocolError(f"rank {sender} sent a {message.TYPE.name} directly")
-
-    def _send(self, dest: int, message: Message) -> None:
-        self._batcher.add(dest, message, self._now)
 
     # --- pulses --------------------------------------------------------------------------
     def _advance(self) -> None:
@@ -307,40 +272,78 @@ class Node:
         if self._plan_due:
             self._plan_due = False
             self._work.plan()
-        for order in self._work.order(self._watch.slowest, self._stop.reason):
-            if self.settings.size > 1:
-                self._outbox.say(order)
+        reason = "" if self._free is not None else self._stop.reason
+        for order in self._work.order(self._watch.slowest, reason):
+            self._channel.say(order)
         self._effects.extend(self._work.effects())
-        if self._pulses.ready:
+        if self._free is not None:
+            if self._step(self._free):
+                return
+        elif self._pulses.ready:
             self._commit()
             return
-        if self._pulses.drained and self._own_done is None:
+        if self._pulses.drained and self._own_done is None and not self._records.waiting:
             self._end()
         if self._own_done is not None and self._stop.agreed(self._own_done):
             self.finished = True
             self._effects.append(Finished(self._stopped))
-        for holder, wanted in self._fetch.requests(self._now):
-            self._send(holder, wanted)
-        for sender, damaged in self._inbox.retries(self._now):
-            self._send(sender, damaged)
+        for holder, wanted in self._fetch.requests(self._tick.now):
+            self._channel.send(holder, wanted, self._tick.now)
+        self._channel.retry(self._tick.now)
 
     def _commit(self) -> None:
         pulse = self._pulses.open[0]
         body = self._pulses.commit()
-        for who in pulse.ranks:
-            self.tasks_by_rank[who] += 1
         self._watch.advance(body.pulse + 1, body.state)
         self._fetch.release(self._watch.slowest)
-        self._effects.append(AppendRecord(self.chain.append(body)))
+        self._records.add(body, pulse.ranks)
+        if self._work.coordinating:
+            for part in self._records.propose(self._work.view):
+                self._channel.say(part)
+        self._record()
         self._effects.append(Committed(body.pulse))
         self._plan_due = True
         self._paused = True
+
+    def _step(self, free: FreeBook) -> bool:
+        """In free mode: commit a step if one is due; True when it was."""
+        number, view = self._watch.committed, self._work.view
+        if self._pulses.stop:
+            return False
+        if self._work.coordinating:
+            idle = self._work.idle(self._life.silent())
+            taken, parts = free.lead(view, self._watch.state, self._stop.reason, idle)
+            for part in parts:
+                self._channel.say(part)
+        else:
+            taken = free.follow(self._records.step(number))
+        if taken is None:
+            return False
+        body, dropped = taken
+        self._records.forget(number)
+        self._watch.advance(number + 1, body.state)
+        self._fetch.release(self._watch.slowest - self.settings.lag)
+        self._work.give_up(dropped)
+        if dropped:
+            self._effects.append(Log(f"step {number}: gave up {len(dropped)} late tasks"))
+        for rank in contributors_of(body):
+            self.tasks_by_rank[rank] += 1
+        self._effects.append(AppendRecord(self.chain.append(body)))
+        self._effects.append(Committed(number))
+        self._plan_due = self._paused = True
+        return True
+
+    def _record(self) -> None:
+        """Append the records of commits whose contributors are known."""
+        for body in self._records.take():
+            for rank in contributors_of(body):
+                self.tasks_by_rank[rank] += 1
+            self._effects.append(AppendRecord(self.chain.append(body)))
 
     def _end(self) -> None:
         """Nothing is left to commit: say so, with the state this rank ended in."""
         self._stopped, record, self._own_done = end_of_run(self._pulses, self.chain)
         self._effects.extend(map(AppendRecord, record))
+        self._channel.say(self._own_done)
         if self.settings.size == 1:
             self._stop.finish(0, self._own_done)
-        else:
-            self._outbox.say(self._own_done)

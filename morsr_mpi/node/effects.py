@@ -26,7 +26,7 @@ class SendFrame:
 
 @dataclass(frozen=True, slots=True)
 class Execute:
-    """Compute a task and report `TaskDone` with the same pulse and index."""
+    """Compute a task and report it in `TasksDone` with the same pulse and index."""
 
     pulse: int
     index: int
@@ -35,7 +35,15 @@ class Execute:
 
 @dataclass(frozen=True, slots=True)
 class Cancel:
-    """Do not start or finish this task: somebody else computes it, or nobody."""
+    """Do not start or finish this task: its result is here, or nobody needs it."""
+
+    pulse: int
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Yield:
+    """Do not start this task: another rank is to compute it. If it is begun, go on with it."""
 
     pulse: int
     index: int
@@ -69,4 +77,6 @@ class Finished:
     stopped: str
 
 
-Effect = StartRound | SendFrame | Execute | Cancel | AppendRecord | Committed | Log | Finished
+Effect = (
+    StartRound | SendFrame | Execute | Cancel | Yield | AppendRecord | Committed | Log | Finished
+)

@@ -37,6 +37,13 @@ class Envelope:
             kind, payload = MessageType.BATCH, pack_batch(packed)
         return encode_frame(kind, self._rank, self._direct, payload, self._run, self._signer)
 
+    def relay_frame(self, payload: bytes) -> bytes:
+        """Return the frame of a slot's content sent over point-to-point."""
+        self._direct += 1
+        return encode_frame(
+            MessageType.RELAY, self._rank, self._direct, payload, self._run, self._signer
+        )
+
     def open(self, data: bytes, source: int) -> Frame:
         """Return the frame if it is sound and signed by the rank it names.
 

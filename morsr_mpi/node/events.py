@@ -36,10 +36,29 @@ class TaskDone:
 
 
 @dataclass(frozen=True, slots=True)
+class TasksDone:
+    """Several tasks are finished, in this order: one look at what has become possible for all."""
+
+    tasks: tuple[TaskDone, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RoundLate:
+    """The round this rank has entered is not complete for long: a rank may be silent."""
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
-    """Time passed. now: seconds on any monotonic clock."""
+    """Time passed. now: seconds on any monotonic clock.
+
+    work: units spent so far; spent: those of them in tasks not finished; busy: milliseconds
+    in which there was something to compute.
+    """
 
     now: float
+    work: int = 0
+    spent: int = 0
+    busy: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,4 +73,14 @@ class Proceed:
     """The state after a commit has been looked at and may change again."""
 
 
-Event = RoundDue | RoundDone | FrameReceived | TaskDone | Tick | StopRequested | Proceed
+Event = (
+    RoundDue
+    | RoundDone
+    | RoundLate
+    | FrameReceived
+    | TaskDone
+    | TasksDone
+    | Tick
+    | StopRequested
+    | Proceed
+)

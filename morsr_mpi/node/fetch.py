@@ -8,6 +8,7 @@ byte that is not here. Results travel packed (`wire.packing`); digests are of th
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from morsr_mpi.base.config import (
@@ -21,6 +22,7 @@ from morsr_mpi.base.config import (
 from morsr_mpi.base.digest import sha256, short
 from morsr_mpi.base.errors import InternalError
 from morsr_mpi.base.ports import Store
+from morsr_mpi.node.rounds import Announced
 from morsr_mpi.wire.messages import CacheRequest, CacheResponse
 from morsr_mpi.wire.packing import pack, unpack
 
@@ -169,6 +171,11 @@ class FetchBook:
         """Keep an announced result for others, until `release`."""
         self._held[name] = packed
         self._held_by_pulse.setdefault(pulse, []).append(name)
+
+    def hold_all(self, announced: Iterable[Announced]) -> None:
+        """Keep the results that a slot announces."""
+        for item in announced:
+            self.hold(item.pulse, item.name, item.packed)
 
     def release(self, below: int) -> None:
         """Drop what was held for pulses below a number: everybody has committed them."""

@@ -8,9 +8,10 @@ from __future__ import annotations
 from morsr_mpi.base.config import MAX_PENDING_FRAMES, MAX_PULSE_SKEW
 from morsr_mpi.base.errors import ProtocolError
 from morsr_mpi.wire.messages import Announcement, Order, Results
+from morsr_mpi.wire.steering import Reassignment
 
 #: Messages about a pulse.
-PulseMessage = Order | Results | Announcement
+PulseMessage = Order | Reassignment | Results | Announcement
 
 
 class Held:

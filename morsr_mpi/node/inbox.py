@@ -67,6 +67,8 @@ class Inbox:
         self._envelope = envelope
         self._lost: dict[tuple[int, int], _Lost] = {}
         self._seen: dict[int, _Seen] = {}
+        self._early: set[tuple[int, int]] = set()
+        self._complete = 0
         self.refused: dict[int, int] = {}
         self.repeated = 0
 
@@ -77,8 +79,11 @@ class Inbox:
         heard: list[Heard] = []
         requests: list[tuple[int, SlotRequest]] = []
         lines: list[str] = []
+        self._complete = number
+        known = {sender for sender, early in self._early if early == number}
+        self._early = {item for item in self._early if item[1] > number}
         for sender, slot in enumerate(slots):
-            if sender == self._rank or slot == EMPTY_SLOT:
+            if sender == self._rank or slot == EMPTY_SLOT or sender in known:
                 continue
             try:
                 for data in unpack_slot(slot, sender):
@@ -91,10 +96,17 @@ class Inbox:
         return heard, requests, lines
 
     def open_again(self, frame: Frame) -> Heard | None:
-        """Return the content of a slot that was asked for again; None if it was not."""
-        if self._lost.pop((frame.sender, frame.sequence), None) is None:
-            return None
-        return self._content(frame)
+        """Return the content of a slot that came over point-to-point, the first time only.
+
+        It was asked for again, or its round is late: then the slot itself is passed over.
+        """
+        slot = (frame.sender, frame.sequence)
+        if self._lost.pop(slot, None) is None:
+            # Nobody can have entered more than one round that this rank has not completed.
+            if not self._complete < frame.sequence <= self._complete + 2 or slot in self._early:
+                return None
+            self._early.add(slot)
+        return self.content(frame)
 
     def retries(self, now: float) -> list[tuple[int, SlotRequest]]:
         """Return requests to repeat.
@@ -137,8 +149,9 @@ class Inbox:
                 f"the slot of rank {sender} in round {number} holds a {frame.kind.name} frame of "
                 f"rank {frame.sender}, number {frame.sequence}"
             )
-        return self._content(frame)
+        return self.content(frame)
 
-    def _content(self, frame: Frame) -> Heard:
+    def content(self, frame: Frame) -> Heard:
+        """Return what a frame with the content of a slot says."""
         committed, state, packed = unpack_header(frame.payload, frame.sender)
         return Heard(frame.sender, committed, state, open_messages(packed, frame.sender))

@@ -18,7 +18,10 @@ _NOBODY = -1
 
 
 class OpenPulse:
-    """One pulse in flight. predicted: who will probably be ordered to compute each task."""
+    """One pulse in flight. predicted: who will probably be ordered to compute each task.
+
+    ranks: who was ordered first; givers: whose result was the first here.
+    """
 
     def __init__(self, number: int, tasks: Sequence[TaskLike], predicted: list[int]) -> None:
         if len(tasks) > MAX_TASKS_PER_PULSE:
@@ -28,11 +31,13 @@ class OpenPulse:
         self.tasks_digest = sha256(b"".join(task.task_id for task in self.tasks))
         self.predicted = predicted
         self.ranks = [_NOBODY] * len(self.tasks)
+        self.givers = [_NOBODY] * len(self.tasks)
         self.stop = ""
         self.view = 0
         self._unordered = len(self.tasks)
         self._results: list[bytes | None] = [None] * len(self.tasks)
         self._missing = len(self.tasks)
+        self._settled: set[int] = set()
 
     @property
     def ordered(self) -> bool:
@@ -75,28 +80,41 @@ class OpenPulse:
         return [index for index, who in enumerate(ranks) if who == rank]
 
     def accept(self, index: int, result: bytes, sender: int) -> bool:
-        """Take in a result; False when it was not the sender's to give, or is here already.
+        """Take in a result; False when there is one already: the first counts.
 
+        Whoever computes a task finds the same bytes, so it does not matter who was ordered to.
         Raises ProtocolError for an index that does not exist or an oversized result,
-        InternalError when the sender gave two different results.
+        InternalError for a dispute, naming both ranks.
         """
         if not 0 <= index < len(self.tasks) or len(result) > MAX_RESULT_BYTES:
             raise ProtocolError(
                 f"rank {sender} sent an impossible result for task {index} of pulse {self.number}"
             )
-        if self.ranks[index] != sender:
-            return False
         known = self._results[index]
+        if index in self._settled:
+            return False
         if known is not None:
             if known != result:
-                raise InternalError(
-                    f"rank {sender} gave two results for task {index} of pulse {self.number}: "
-                    f"{short(sha256(known))} and {short(sha256(result))}"
-                )
+                self._dispute(index, sender, sha256(result))
             return False
         self._results[index] = result
+        self.givers[index] = sender
         self._missing -= 1
         return True
+
+    def compare(self, index: int, sender: int, name: bytes) -> None:
+        """Raise InternalError when a result that is here has another digest than a rank's."""
+        known = self._results[index]
+        if known is not None and index not in self._settled and sha256(known) != name:
+            self._dispute(index, sender, name)
+
+    def _dispute(self, index: int, sender: int, name: bytes) -> None:
+        known, giver = self._results[index], self.givers[index]
+        assert known is not None
+        raise InternalError(
+            f"ranks {giver} and {sender} gave different results for task {index} of pulse "
+            f"{self.number}: {short(sha256(known))} and {short(name)}; one of them computes wrongly"
+        )
 
     def has(self, index: int) -> bool:
         """Whether the result of a task is here."""
@@ -109,6 +127,29 @@ class OpenPulse:
             for task, result in zip(self.tasks, self._results, strict=True)
             if result is not None
         }
+
+    def result(self, index: int) -> bytes:
+        """The result of a task. Raises InternalError when it is missing."""
+        found = self._results[index]
+        if found is None:
+            raise InternalError(f"task {index} of pulse {self.number} has no result")
+        return found
+
+    def settle(self, index: int) -> None:
+        """Note that a task is committed or given up: it needs nothing any more (free mode)."""
+        if self._results[index] is None:
+            self._results[index] = b""
+            self._missing -= 1
+        self._settled.add(index)
+
+    def is_settled(self, index: int) -> bool:
+        """Whether a task is committed or given up."""
+        return index in self._settled
+
+    @property
+    def closed(self) -> bool:
+        """Whether every task is settled."""
+        return len(self._settled) == len(self.tasks)
 
     def results(self) -> list[bytes]:
         """All results in the order of the tasks. Raises InternalError when one is missing."""
@@ -125,17 +166,13 @@ class PulseBook:
         self.search = search
         self.lag = lag
         self.open: deque[OpenPulse] = deque()
+        self.stopped = ""
         self._started = False
 
     @property
     def committed(self) -> int:
         """Pulses committed so far."""
         return self.search.committed
-
-    @property
-    def next_number(self) -> int:
-        """Number of the next pulse to plan."""
-        return self.committed + len(self.open)
 
     def plan(self) -> list[tuple[int, Sequence[TaskLike]]]:
         """Plan as far ahead as the lag allows; a restored state's own pulses come first.
@@ -146,14 +183,13 @@ class PulseBook:
         if not self._started:
             self._started = True
             planned.extend(self.search.in_flight())
-        while len(self.open) + len(planned) <= self.lag:
+        while (expected := self.search.planned) <= self.committed + self.lag:
             number, tasks = self.search.plan()
             if not tasks:
                 break
+            if number != expected:
+                raise InternalError(f"the search planned pulse {number}, {expected} was next")
             planned.append((number, tasks))
-        for number, (found, _) in enumerate(planned, self.next_number):
-            if found != number:
-                raise InternalError(f"the search planned pulse {found}, {number} was next")
         return planned
 
     def begin(self, pulse: OpenPulse) -> None:
@@ -162,8 +198,21 @@ class PulseBook:
 
     def find(self, number: int) -> OpenPulse | None:
         """Return an open pulse by number; None when it is committed or not planned yet."""
-        position = number - self.committed
-        return self.open[position] if 0 <= position < len(self.open) else None
+        if not self.open:
+            return None
+        position = number - self.open[0].number
+        if 0 <= position < len(self.open) and self.open[position].number == number:
+            return self.open[position]
+        # In free mode a pulse can be closed before an older one.
+        return next((pulse for pulse in self.open if pulse.number == number), None)
+
+    def over(self, number: int) -> bool:
+        """Whether a pulse has been planned and is closed."""
+        return number < self.search.planned and self.find(number) is None
+
+    def forget_closed(self) -> None:
+        """Drop pulses of which every task is settled."""
+        self.open = deque(pulse for pulse in self.open if not pulse.closed)
 
     @property
     def ready(self) -> bool:
@@ -173,7 +222,12 @@ class PulseBook:
     @property
     def drained(self) -> bool:
         """Whether nothing is left to commit."""
-        return not self.open or bool(self.open[0].stop)
+        return not self.open or bool(self.stop)
+
+    @property
+    def stop(self) -> str:
+        """Why nothing more is committed; "" to go on."""
+        return self.stopped or (self.open[0].stop if self.open else "")
 
     def commit(self) -> Pulse:
         """Commit the oldest pulse and return the body of its record."""
@@ -188,6 +242,6 @@ class PulseBook:
             pulse=pulse.number,
             tasks=pulse.tasks_digest,
             results=b"".join(map(sha256, results)),
-            contributors=pack(f">{len(pulse.ranks)}H", *pulse.ranks),
+            contributors=pack(f">{len(pulse.givers)}H", *pulse.givers),
             state=self.search.state_digest(),
         )

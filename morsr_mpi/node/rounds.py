@@ -69,13 +69,17 @@ class Outbox:
         self._header = (0, bytes(DIGEST_BYTES))
         self.number = 0
 
-    def say(self, message: Message) -> None:
-        """Queue a message that goes before results, votes before all others."""
-        self._urgent[priority(message.TYPE)].append(seal_message(message))
+    def say(self, message: Message) -> bytes:
+        """Queue a message that goes before results, votes before all others; returns it packed."""
+        packed = seal_message(message)
+        self._urgent[priority(message.TYPE)].append(packed)
+        return packed
 
-    def add_result(self, pulse: int, index: int, result: bytes) -> None:
-        """Queue a result."""
-        self._results.append(_Waiting(pulse, index, result, pack(result)))
+    def add_result(self, pulse: int, index: int, result: bytes) -> bytes:
+        """Queue a result; returns it packed."""
+        packed = pack(result)
+        self._results.append(_Waiting(pulse, index, result, packed))
+        return packed
 
     def compose(self, committed: int, state: bytes) -> tuple[bytes, list[Announced]]:
         """Return the slot of the next round, and the results it announces.
@@ -85,6 +89,24 @@ class Outbox:
         without a frame costs nobody a verification.
         """
         self.number += 1
+        payload, announced = self.content(committed, state)
+        if payload is None:
+            return EMPTY_SLOT, announced
+        frame = self._envelope.round_frame(self.number, payload)
+        self._kept[self.number] = frame
+        if len(self._kept) > KEPT_SLOTS:
+            self._forgotten = next(iter(self._kept))
+            del self._kept[self._forgotten]
+        return pack_slot([frame]), announced
+
+    def entered(self) -> bytes | None:
+        """Return the frame in the slot of the round this rank has entered last, if any."""
+        return self._kept.get(self.number)
+
+    def content(self, committed: int, state: bytes) -> tuple[bytes | None, list[Announced]]:
+        """Return the payload of the next slot, None when there is nothing to say, and the
+        results it announces. It travels in a slot, or over point-to-point while a round is late.
+        """
         self._header = (committed, state)
         room = self._room
         messages: list[bytes] = []
@@ -95,15 +117,9 @@ class Outbox:
                 room -= len(messages[-1]) + _RESULT_BYTES
         announced = self._pack_results(messages, room)
         if not messages and committed - self._reported < MAX_PULSE_SKEW // 2:
-            return EMPTY_SLOT, announced
+            return None, announced
         self._reported = committed
-        payload = pack_header(committed, state, tuple(messages))
-        frame = self._envelope.round_frame(self.number, payload)
-        self._kept[self.number] = frame
-        if len(self._kept) > KEPT_SLOTS:
-            self._forgotten = next(iter(self._kept))
-            del self._kept[self._forgotten]
-        return pack_slot([frame]), announced
+        return pack_header(committed, state, tuple(messages)), announced
 
     def said_all_before(self, number: int) -> bool:
         """Whether every message queued by `say` has gone out in the rounds up to a number."""

@@ -18,7 +18,8 @@ class NodeSettings:
     """One rank's settings; all but rank and capacity must be equal on all ranks.
 
     problem, options: 32-byte digests; lag: pulses planned ahead of the last commit;
-    dedicated: the coordinator computes nothing (unless it is the only rank); agreed: other
+    dedicated: the coordinator computes nothing (unless it is the only rank); free: commits take
+    whatever is finished (paper, algorithm 4.2); agreed: other
     values that must be equal everywhere, canonical (the work limit, say); capacity: relative
     speed of this rank.
     """
@@ -29,6 +30,7 @@ class NodeSettings:
     options: bytes
     lag: int = 0
     dedicated: bool = False
+    free: bool = False
     agreed: tuple[object, ...] = ()
     capacity: int = FULL_CAPACITY
     software: str = __version__
@@ -44,7 +46,7 @@ class NodeSettings:
 
     def recorded(self) -> bytes:
         """Canonical bytes of what the outcome can depend on besides problem and options."""
-        return encode((self.lag, self.agreed))
+        return encode((self.lag, self.agreed, *(("free",) if self.free else ())))
 
     def coordinator(self, view: int) -> int:
         """Rank of the coordinator in a view; rank 0 in view 0."""

@@ -62,8 +62,8 @@ def end_of_run(pulses: PulseBook, chain: Chain) -> tuple[str, list[bytes], Done]
     Raises InternalError when the search neither plans anything nor is finished.
     """
     committed, state = pulses.committed, pulses.search.state_digest()
-    if pulses.open:
-        why = pulses.open[0].stop
+    if pulses.open or pulses.stop:
+        why = pulses.stop
         return why, [chain.append(Stop(committed, state, why))], _done(committed, state, chain)
     if not pulses.search.finished:
         raise InternalError(f"after {committed} pulses nothing is planned, and not all is done")

@@ -1,22 +1,24 @@
 """This rank's part in the pulses: what it begins, what it is ordered, what others deliver.
 
-Tasks are begun on a prediction of the order as soon as a pulse is planned, so that no rank
-waits for the order's round trip; when the order says otherwise, it is obeyed.
+Without a lag tasks are begun on a prediction of the order as soon as a pulse is planned, so that
+no rank waits for the order's round trip; when the order says otherwise, it is obeyed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from morsr_mpi.base.errors import ProtocolError
-from morsr_mpi.node.effects import Cancel, Effect, Execute
+from morsr_mpi.node.effects import Cancel, Effect, Execute, Yield
 from morsr_mpi.node.events import TaskDone
 from morsr_mpi.node.fetch import FetchBook, Fetched
+from morsr_mpi.node.free import FreeBook, Key
 from morsr_mpi.node.held import Held, PulseMessage
 from morsr_mpi.node.orders import ChamberScheduler
 from morsr_mpi.node.pulses import OpenPulse, PulseBook
 from morsr_mpi.node.settings import NodeSettings
 from morsr_mpi.wire.messages import Announcement, Order, Results
+from morsr_mpi.wire.steering import Heartbeat, Reassignment
 
 #: Told of a refused message: its sender, and why.
 Refuse = Callable[[int, ProtocolError], None]
@@ -32,8 +34,11 @@ class PulseWork:
         scheduler: ChamberScheduler,
         fetch: FetchBook,
         refuse: Refuse,
+        free: FreeBook | None = None,
     ) -> None:
+        """free: told of results, in free mode."""
         self.view = 0
+        self._free = free
         self._settings = settings
         self._pulses = pulses
         self._scheduler = scheduler
@@ -53,13 +58,26 @@ class PulseWork:
         """Whether this rank is the coordinator of the current view."""
         return self._settings.rank == self._settings.coordinator(self.view)
 
+    def check_coordinator(self, sender: int, view: int) -> None:
+        """Raise ProtocolError for what only the coordinator of the view may say."""
+        if view != self.view or sender != self._settings.coordinator(self.view):
+            raise ProtocolError(f"rank {sender} speaks as coordinator and is none")
+
     def plan(self) -> None:
         """Plan as far as the lag allows, and begin what will probably be ours."""
+        settled = self._free.settled() if self._free is not None else {}
         for number, tasks in self._pulses.plan():
-            pulse = OpenPulse(number, tasks, self._scheduler.predict(tasks))
+            predicted = self._scheduler.predict(tasks, self.coordinating)
+            pulse = OpenPulse(number, tasks, predicted)
             self._pulses.begin(pulse)
-            for index in pulse.mine(pulse.predicted, self._settings.rank):
-                self._begin(pulse, index)
+            for index in settled.get(number, ()):
+                pulse.settle(index)
+            # With a lag there is other work until the order comes, and it depends on what the
+            # coordinator knows of backlogs.
+            if self.coordinating or not self._settings.lag:
+                for index in pulse.mine(pulse.predicted, self._settings.rank):
+                    if not pulse.has(index):
+                        self._begin(pulse, index)
             if self.coordinating:
                 self._scheduler.add(pulse)
             self._unhold(number)
@@ -80,7 +98,7 @@ class PulseWork:
         Raises ProtocolError for what makes no sense from this sender.
         """
         number = message.pulse
-        if number < self._pulses.committed:
+        if self._pulses.over(number):
             return
         pulse = self._pulses.find(number)
         if pulse is None or not (pulse.ordered or isinstance(message, Order)):
@@ -88,41 +106,95 @@ class PulseWork:
             return
         match message:
             case Order():
-                if message.view != self.view or sender != self._settings.coordinator(self.view):
-                    raise ProtocolError(f"rank {sender} gave an order and is no coordinator")
+                self.check_coordinator(sender, message.view)
                 self._obey(pulse, message)
+            case Reassignment():
+                self.check_coordinator(sender, message.view)
+                self._reassigned(pulse, message)
             case Results():
                 for index, result in zip(message.indices, message.results, strict=True):
-                    pulse.accept(index, result, sender)
+                    self._accept(pulse, index, result, sender)
             case Announcement():
                 self._announced(pulse, sender, message)
+
+    def hear(self, sender: int, beat: Heartbeat) -> None:
+        """Take in what a rank says of its progress."""
+        self._scheduler.hear(sender, beat)
+
+    def rebalance(self, now: float, silent: Collection[int]) -> list[Reassignment]:
+        """As coordinator: move tasks from ranks that are late; returns what to broadcast."""
+        if not self.coordinating or self._settings.size == 1:
+            return []
+        moved = self._scheduler.rebalance(now, self.view, silent)
+        for message in moved:
+            pulse = self._pulses.find(message.pulse)
+            if pulse is not None:
+                self._reassigned(pulse, message)
+        return moved
+
+    def idle(self, silent: Collection[int]) -> bool:
+        """As coordinator: whether a rank that is heard of has nothing to compute."""
+        return self._settings.size > 1 and self._scheduler.idle(silent)
+
+    def give_up(self, keys: Iterable[Key]) -> None:
+        """Compute nothing more of tasks that nobody needs."""
+        for key in keys:
+            self._scheduler.finished(*key)
+            if self._begun.pop(key, None) is not None:
+                self._effects.append(Cancel(*key))
 
     def fetched(self, results: Iterable[Fetched]) -> None:
         """Take in results that were announced and are here now."""
         for (number, index, sender), result in results:
             pulse = self._pulses.find(number)
             if pulse is not None:
-                pulse.accept(index, result, sender)
+                self._accept(pulse, index, result, sender)
 
     def done(self, event: TaskDone) -> bool:
         """Take in a result of our own; False when it is not wanted any more."""
-        pulse = self._begun.pop((event.pulse, event.index), None)
-        if pulse is None or self._pulses.find(event.pulse) is not pulse:
+        self._begun.pop((event.pulse, event.index), None)
+        pulse = self._pulses.find(event.pulse)
+        if pulse is None:
             return False
         if pulse.ordered:
-            pulse.accept(event.index, event.result, self._settings.rank)
-        else:  # begun on a prediction: it counts when the order says so
-            result = Results(event.pulse, (event.index,), (event.result,))
-            self._held.keep(self._settings.rank, result, self._pulses.committed)
+            return self._accept(pulse, event.index, event.result, self._settings.rank)
+        # Begun on a prediction: it counts when the order is here.
+        result = Results(event.pulse, (event.index,), (event.result,))
+        self._held.keep(self._settings.rank, result, self._pulses.committed)
+        return True
+
+    def _accept(self, pulse: OpenPulse, index: int, result: bytes, sender: int) -> bool:
+        """Take in a result; the first of a task counts, and nobody needs to go on with it."""
+        if not pulse.accept(index, result, sender):
+            return False
+        self._scheduler.finished(pulse.number, index)
+        if self._free is not None:
+            self._free.arrived(pulse.number, index)
+        if self._begun.pop((pulse.number, index), None) is not None:
+            self._effects.append(Cancel(pulse.number, index))
         return True
 
     def _announced(self, pulse: OpenPulse, sender: int, message: Announcement) -> None:
         for index, name, size in message.items:
             if index >= len(pulse.tasks):
                 raise ProtocolError(f"rank {sender} announced a task that is none")
-            if pulse.ranks[index] == sender and not pulse.has(index):
+            if pulse.has(index):
+                pulse.compare(index, sender, name)
+            else:
                 found = self._fetch.want((pulse.number, index, sender), name, size)
                 self.fetched([found] if found else [])
+
+    def _reassigned(self, pulse: OpenPulse, message: Reassignment) -> None:
+        """Begin what was moved here, and leave to others what was moved away."""
+        if max(message.indices) >= len(pulse.tasks) or pulse.stop:
+            raise ProtocolError(f"tasks of pulse {pulse.number} were moved that are none")
+        for index, rank in zip(message.indices, message.ranks, strict=True):
+            key = (pulse.number, index)
+            if rank == self._settings.rank:
+                if not pulse.has(index) and key not in self._begun:
+                    self._begin(pulse, index)
+            elif self._begun.pop(key, None) is not None:
+                self._effects.append(Yield(*key))
 
     def _begin(self, pulse: OpenPulse, index: int) -> None:
         self._begun[pulse.number, index] = pulse
@@ -130,6 +202,8 @@ class PulseWork:
 
     def _obey(self, pulse: OpenPulse, order: Order) -> None:
         """Take in an order; when it is complete, correct what was begun on a prediction."""
+        if not order.first:
+            self._scheduler.adopt(order)
         if not pulse.obey(order, self._settings.coordinator(order.view)):
             return
         rank = self._settings.rank
@@ -139,8 +213,9 @@ class PulseWork:
                 del self._begun[number, index]
                 self._effects.append(Cancel(number, index))
         self._unhold(pulse.number)
-        for index in sorted(mine - set(pulse.mine(pulse.predicted, rank))):
-            self._begin(pulse, index)
+        for index in sorted(mine):
+            if (pulse.number, index) not in self._begun and not pulse.has(index):
+                self._begin(pulse, index)
 
     def _unhold(self, number: int) -> None:
         """Take in what was kept for a pulse, as far as it can be used now."""

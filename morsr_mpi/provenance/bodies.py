@@ -13,6 +13,7 @@ from morsr_mpi.base.canonical import encode
 from morsr_mpi.base.digest import DIGEST_BYTES, sha256, short
 from morsr_mpi.base.errors import TamperError
 from morsr_mpi.provenance.records import Record
+from morsr_mpi.provenance.steps import Step
 
 
 @dataclass(frozen=True)
@@ -250,9 +251,9 @@ class Seal:
         return None
 
 
-Body = Genesis | Epoch | Regroup | Pulse | Stop | Seal
+Body = Genesis | Epoch | Regroup | Pulse | Step | Stop | Seal
 _KINDS: dict[str, type[Body]] = {
-    kind.KIND: kind for kind in (Genesis, Epoch, Regroup, Pulse, Stop, Seal)
+    kind.KIND: kind for kind in (Genesis, Epoch, Regroup, Pulse, Step, Stop, Seal)
 }
 
 

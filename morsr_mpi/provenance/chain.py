@@ -9,6 +9,7 @@ from morsr_mpi.base.digest import sha256
 from morsr_mpi.base.errors import InternalError, TamperError
 from morsr_mpi.provenance.bodies import Body, Epoch, Genesis, Pulse, Seal, Stop, parse
 from morsr_mpi.provenance.records import NO_RECORD, Record, decode_record, encode_record
+from morsr_mpi.provenance.steps import Step
 
 
 @dataclass(frozen=True)
@@ -55,13 +56,13 @@ class VerifiedChain:
     bodies: tuple[Body, ...]
     sealed: bool
 
-    def pulses(self) -> list[Pulse]:
-        """The pulse records that count, in order of pulse.
+    def pulses(self) -> list[Pulse | Step]:
+        """The records of pulses, or of steps in free mode, that count, in their order.
 
         Where a job stopped without a checkpoint of its last pulses, the next epoch commits
         them again; verification has compared the two.
         """
-        last = {body.pulse: body for body in self.bodies if isinstance(body, Pulse)}
+        last = {body.pulse: body for body in self.bodies if isinstance(body, Pulse | Step)}
         return [last[number] for number in sorted(last)]
 
 
@@ -109,6 +110,7 @@ class _Rules:
         self._next_pulse = 0
         self._state: bytes | None = None
         self._outcomes: dict[int, tuple[object, ...]] = {}
+        self._free: set[int] = set()
 
     def check(self, position: int, body: Body) -> None:
         """Raise TamperError for a record that may not stand here."""
@@ -121,7 +123,7 @@ class _Rules:
                 self._settings = body.settings
             case Epoch():
                 self._check_epoch(position, body)
-            case Pulse():
+            case Pulse() | Step():
                 self._check_pulse(position, body)
             case Stop():
                 self._check_count(position, body.committed)
@@ -143,14 +145,18 @@ class _Rules:
         if body.settings != self._settings:  # more work may be done in another order of targets
             self._outcomes = {p: o for p, o in self._outcomes.items() if p < body.committed}
             self._settings = body.settings
+        for pulse in [p for p in self._free if p >= body.committed]:
+            self._outcomes.pop(pulse, None)  # what is finished when depends on time
         self._next_pulse = body.committed
         self._state = body.state
 
-    def _check_pulse(self, position: int, body: Pulse) -> None:
+    def _check_pulse(self, position: int, body: Pulse | Step) -> None:
         if body.pulse != self._next_pulse:
             raise TamperError(
                 f"journal record {position} is pulse {body.pulse}, expected {self._next_pulse}"
             )
+        if isinstance(body, Step):
+            self._free.add(body.pulse)
         if self._outcomes.setdefault(body.pulse, body.outcome) != body.outcome:
             raise TamperError(
                 f"journal record {position}: pulse {body.pulse} differs from what an earlier "

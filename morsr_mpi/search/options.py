@@ -23,14 +23,16 @@ class SearchOptions:
 
     lag: pulses planned ahead of the last commit.  pulse_tasks: fixed width of a pulse instead of
     one that grows with the committed work.  frontier_limit: open chambers of all targets together,
-    shared equally, but at least four per tile and target; beyond it chambers are folded.  Raises
-    UsageError for values that make no sense.
+    shared equally, but at least four per tile and target; beyond it chambers are folded.  free:
+    commits take whatever is finished (paper, algorithm 4.2), and results depend on when that was.
+    Raises UsageError for values that make no sense.
     """
 
     work: int | None = DEFAULT_WORK
     lag: int = 0
     pulse_tasks: int | None = None
     frontier_limit: int = DEFAULT_FRONTIER_LIMIT
+    free: bool = False
 
     def __post_init__(self) -> None:
         if self.work is not None and not 0 < self.work < 2**62:
@@ -49,5 +51,5 @@ class SearchOptions:
 
     def digest(self) -> bytes:
         """SHA-256 over everything but work, which only says where the one schedule stops."""
-        decisive = (self.lag, self.pulse_tasks, self.frontier_limit)
+        decisive = (self.lag, self.pulse_tasks, self.frontier_limit, self.free)
         return digest_of("morsr-options", 2, ALGORITHM_VERSION, *decisive)

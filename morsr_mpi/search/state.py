@@ -6,9 +6,11 @@ by one in their order; pulse p + lag + 1 is planned right after the commit of pu
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 
@@ -108,9 +110,88 @@ class Search:
             unit.refill(self.options.lag + 1)  # on the state before this commit, if still due
             end = at + len(unit.flight[pulse].tasks)
             unit.commit(pulse, results[at:end])
+            unit.retire(pulse)
             at = end
         self._wake(members)
         self.committed += 1
+
+    def commit_free(
+        self, step: int, picks: Sequence[tuple[int, int]], results: Sequence[bytes]
+    ) -> list[tuple[int, int]]:
+        """Take in results of some open tasks, (pulse, index) each, in this order.
+
+        What is left of pulses `lag` or more before the step is given up: its chambers return to
+        the frontier. Returns the tasks given up. Raises InternalError for a task that is not open.
+        """
+        if step != self.committed or len(picks) != len(results):
+            raise InternalError(f"step {step} is not the next one to commit, {self.committed} is")
+        touched: dict[int, None] = {}
+        for (unit, pulse), (indices, found) in self._by_unit(picks, results).items():
+            self.units[unit].refill(self.options.lag + 1)
+            self.units[unit].settle(pulse, indices, found)
+            touched[unit] = None
+        dropped: list[tuple[int, int]] = []
+        while self._flight and self._flight[0][0] <= step - self.options.lag:
+            number, members = self._flight.popleft()
+            first = 0
+            for index in members:
+                target = self.units[index]
+                batch = target.flight[number]
+                dropped.extend((number, first + left) for left in batch.open)
+                first += len(batch.tasks)
+                target.refill(self.options.lag + 1)
+                target.drop(number)
+                target.retire(number)
+                touched[index] = None
+        self._retire_closed()
+        self._wake(list(touched))
+        self.committed += 1
+        return dropped
+
+    def _by_unit(
+        self, picks: Sequence[tuple[int, int]], results: Sequence[bytes]
+    ) -> dict[tuple[int, int], tuple[list[int], list[bytes]]]:
+        """Picks as (unit, pulse) -> (indices in the batch, results), in the order given."""
+        ends = {
+            number: list(
+                accumulate(len(self.units[index].flight[number].tasks) for index in members)
+            )
+            for number, members in self._flight
+        }
+        members_of = dict(self._flight)
+        found: dict[tuple[int, int], tuple[list[int], list[bytes]]] = {}
+        for (pulse, index), result in zip(picks, results, strict=True):
+            if pulse not in ends or not 0 <= index < ends[pulse][-1]:
+                raise InternalError(f"task {index} of pulse {pulse} is not in flight")
+            place = bisect_right(ends[pulse], index)
+            unit = members_of[pulse][place]
+            first = ends[pulse][place - 1] if place else 0
+            indices, data = found.setdefault((unit, pulse), ([], []))
+            indices.append(index - first)
+            data.append(result)
+        return found
+
+    def _retire_closed(self) -> None:
+        """Forget pulses of which nothing is open."""
+        still: deque[tuple[int, tuple[int, ...]]] = deque()
+        for number, members in self._flight:
+            if all(self.units[index].flight[number].closed for index in members):
+                for index in members:
+                    self.units[index].retire(number)
+            else:
+                still.append((number, members))
+        self._flight = still
+
+    def settled(self) -> list[tuple[int, int]]:
+        """Tasks in flight whose results are committed, as (pulse, index): in free mode."""
+        found: list[tuple[int, int]] = []
+        for number, members in self._flight:
+            first = 0
+            for index in members:
+                flags = self.units[index].flight[number].settled
+                found.extend((number, first + i) for i, settled in enumerate(flags) if settled)
+                first += len(flags)
+        return found
 
     def _wake(self, members: Sequence[int]) -> None:
         """Let units of which something was committed take part in the next pulses."""
@@ -118,6 +199,11 @@ class Search:
         self._waiting.extend(
             index for index in members if index not in queued and not self._done(self.units[index])
         )
+
+    @property
+    def planned(self) -> int:
+        """Number of the next pulse to plan."""
+        return self.pulse
 
     def target(self, t: int) -> list[TargetState]:
         """Return the units of one target, by component."""
@@ -128,7 +214,7 @@ class Search:
         if unit.exhausted:
             return True
         # What is planned and in no pulse yet waits there for a larger budget.
-        return not unit.flight and self.spent(unit)
+        return unit.idle and self.spent(unit)
 
     def spent(self, unit: TargetState) -> bool:
         """Whether the target of a unit has used its budget."""
@@ -206,7 +292,7 @@ class Search:
                     raise InputError("the checkpoint's state is malformed or of another problem")
         except (CanonicalError, InternalError, TypeError, ValueError) as error:
             raise InputError(f"the checkpoint's state cannot be read: {error}") from None
-        done = [unit for unit in search.units if unit.flight and search.spent(unit)]
+        done = [unit for unit in search.units if not unit.idle and search.spent(unit)]
         if done:
             used = max(unit.work for unit in done)
             raise UsageError(

@@ -72,7 +72,12 @@ class TargetState:
     @property
     def exhausted(self) -> bool:
         """Whether nothing is left that could be better: the certificate."""
-        return not self.frontier and not self.ready and not self.flight
+        return not self.frontier and not self.ready and self.idle
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing of it in a pulse is open."""
+        return all(batch.closed for batch in self.flight.values())
 
     @property
     def bound(self) -> float:
@@ -86,7 +91,7 @@ class TargetState:
         only a commit changes what would be planned.  So the sequence of a target is fixed: plan
         `depth` batches, then for each batch: commit it, plan another.
         """
-        while len(self.ready) + len(self.flight) < depth:
+        while len(self.ready) + sum(not b.closed for b in self.flight.values()) < depth:
             tasks = self._plan_batch()
             if not tasks:
                 break
@@ -173,10 +178,19 @@ class TargetState:
     def drop(self, pulse: int) -> None:
         """Give up what is open of the batch in a pulse; its chambers return to the frontier."""
         batch = self._in_flight(pulse)
+        if batch.closed:
+            return
         left = batch.open
         returned = batch.chambers(left)
         batch.settled = [True] * len(batch.tasks)
         self._close(pulse, returned, self.objective)
+
+    def retire(self, pulse: int) -> None:
+        """Forget the batch in a pulse of which nothing is open."""
+        if not self._in_flight(pulse).closed:
+            raise InternalError(f"pulse {pulse} has open tasks of target {self.target}")
+        del self.flight[pulse]
+        self._digest = b""
 
     def _in_flight(self, pulse: int) -> Batch:
         if pulse not in self.flight:
@@ -190,7 +204,6 @@ class TargetState:
         """
         batch = self.flight[pulse]
         if batch.closed:
-            del self.flight[pulse]
             self.batches += 1
             self._learn(batch)
         cutoff = self.objective * self.limit_scale

@@ -50,12 +50,13 @@ class MessageBatcher:
         """Messages that have not gone yet."""
         return sum(map(len, self._waiting.values()))
 
-    def add(self, dest: int, message: Message, now: float) -> None:
-        """Queue a message to a rank."""
+    def add(self, dest: int, message: Message, now: float) -> bytes:
+        """Queue a message to a rank; returns it packed."""
         due = now + BATCH_SECONDS if patient(message.TYPE) else now
         packed = seal_message(message)
         self._waiting[dest].append(_Waiting(priority(message.TYPE), due, message, packed))
         self._bytes[dest] += len(packed) + _HEAD_BYTES
+        return packed
 
     def due(self, now: float) -> list[Batch]:
         """Return what goes now, votes first; everything for a rank goes when anything does."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from struct import pack
 from typing import ClassVar
 
-from morsr_mpi.base.config import MAX_RANKS, MAX_TASKS_PER_PULSE
+from morsr_mpi.base.config import MAX_RANKS, MAX_REASON, MAX_TASKS_PER_PULSE
 from morsr_mpi.wire.kinds import MessageType
-from morsr_mpi.wire.shapes import count, digest, split_numbers
+from morsr_mpi.wire.shapes import count, digest, split_numbers, text
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,30 +69,69 @@ class Reassignment:
         return cls(count(view), count(pulse), indices, ranks)
 
 
+#: A task as a proposal names it: (pulse, index, rank whose result counts).
+Entry = tuple[int, int, int]
+
+
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """What the coordinator committed as one step, for the journals of all.
+    """What the coordinator committed as one step, one of several parts.
 
-    step: number of the commit; contributors: rank whose result counts, per task in the order
-    committed, empty where it is as first ordered; state: digest of S after it.
+    step: number of the commit; entries: (pulse, index, rank whose result counts), only where
+    that is not the rank ordered first, or in free mode all tasks of the step in their order;
+    state: digest of S after it; stop: in free mode, why the run ends before this step.
     """
 
     TYPE: ClassVar[MessageType] = MessageType.PULSE_PROPOSAL
     view: int
     step: int
-    contributors: tuple[int, ...]
+    part: int
+    parts: int
+    entries: tuple[Entry, ...]
     state: bytes
+    stop: str = ""
 
     def fields(self) -> tuple[object, ...]:
-        """Contributors as two bytes each, big-endian."""
-        packed = pack(f">{len(self.contributors)}H", *self.contributors)
-        return (self.view, self.step, packed, self.state)
+        """Pulses and indices as four bytes each, ranks as two, big-endian."""
+        n = len(self.entries)
+        pulses, indices, ranks = zip(*self.entries, strict=True) if n else ((), (), ())
+        return (
+            self.view, self.step, self.part, self.parts, pack(f">{n}I", *pulses),
+            pack(f">{n}I", *indices), pack(f">{n}H", *ranks), self.state, self.stop,
+        )  # fmt: skip
 
     @classmethod
     def parse(cls, f: tuple[object, ...]) -> Proposal:
         """Raise ValueError for fields that do not fit."""
-        view, step, packed, state = f
-        ranks = split_numbers(packed, 2, MAX_RANKS)
-        if len(ranks) > MAX_TASKS_PER_PULSE:
-            raise ValueError("more contributors than a pulse has tasks")
-        return cls(count(view), count(step), ranks, digest(state))
+        view, step, part, parts, pulses, indices, ranks, state, stop = f
+        entries = tuple(
+            zip(
+                split_numbers(pulses, 4),
+                split_numbers(indices, 4, MAX_TASKS_PER_PULSE),
+                split_numbers(ranks, 2, MAX_RANKS),
+                strict=True,
+            )
+        )
+        found = cls(
+            count(view), count(step), count(part), count(parts, MAX_PARTS), entries, digest(state),
+            text(stop, MAX_REASON),
+        )  # fmt: skip
+        if found.part >= found.parts:
+            raise ValueError("a part beyond the last")
+        return found
+
+
+#: Entries of one part: it has to fit a slot. Parts of one proposal: a pulse of the most tasks.
+ENTRIES_PER_PART = 512
+MAX_PARTS = MAX_TASKS_PER_PULSE // ENTRIES_PER_PART + 1
+
+
+def proposals(view: int, step: int, entries: Sequence[Entry], state: bytes) -> list[Proposal]:
+    """Return the parts of a proposal, at least one."""
+    parts = max(1, -(-len(entries) // ENTRIES_PER_PART))
+    return [
+        Proposal(
+            view, step, i, parts, tuple(entries[i * ENTRIES_PER_PART :][:ENTRIES_PER_PART]), state
+        )
+        for i in range(parts)
+    ]

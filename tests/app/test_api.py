@@ -11,8 +11,11 @@ import pytest
 
 import morsr_mpi
 from morsr_mpi.adapters.hdf5_result import load_result, solution_digest
+from morsr_mpi.adapters.journal_file import read_records
 from morsr_mpi.app.inspect_run import inspect_run
+from morsr_mpi.app.rundir import RunDirectory
 from morsr_mpi.objectives.problem import QuadraticProblem
+from morsr_mpi.provenance.chain import verify_chain
 
 
 def test_problem_survives_its_file(tmp_path: Path) -> None:
@@ -61,6 +64,21 @@ def test_any_number_of_nodes_in_this_process_gives_the_same_bits(large: Path) ->
     assert other.ranks == 1
 
 
+def test_free_runs_leave_a_journal_that_is_sound(small: Path, tmp_path: Path) -> None:
+    problem = morsr_mpi.Problem.load(small)
+    ordered = morsr_mpi.solve(problem, work=None)
+    free = morsr_mpi.solve(
+        problem, work=None, run_dir=tmp_path / "run", ranks=3, lag=2, asynchrony="free"
+    )
+    assert free.certified.all()
+    assert free.objective.tolist() == ordered.objective.tolist()
+    found = inspect_run(tmp_path / "run", check=True)
+    assert not found.wrong
+    chain = verify_chain(read_records(RunDirectory(tmp_path / "run").journal))
+    kinds = {body.KIND for body in chain.bodies}
+    assert kinds == {"genesis", "step", "seal"}
+
+
 def test_a_run_directory_holds_everything(small: Path, tmp_path: Path) -> None:
     problem = morsr_mpi.Problem.load(small)
     result = morsr_mpi.solve(problem, run_dir=tmp_path / "run", ranks=2)
@@ -75,16 +93,19 @@ def test_a_run_directory_holds_everything(small: Path, tmp_path: Path) -> None:
         morsr_mpi.solve(problem, run_dir=tmp_path / "run")
 
 
-def test_stopped_runs_return_what_they_have_and_go_on(large: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("lag", [0, 2])
+def test_stopped_runs_return_what_they_have_and_go_on(
+    large: Path, tmp_path: Path, lag: int
+) -> None:
     problem = morsr_mpi.Problem.load(large)
     run = tmp_path / "run"
-    stopped = morsr_mpi.solve(problem, work=300_000, run_dir=run, max_hours=1e-5, ranks=2)
+    stopped = morsr_mpi.solve(problem, work=300_000, lag=lag, run_dir=run, max_hours=1e-5, ranks=2)
     assert not stopped.certified.any()
     assert stopped.work.max() < 300_000
-    result = morsr_mpi.solve(problem, work=300_000, run_dir=run, resume=True)
+    result = morsr_mpi.solve(problem, work=300_000, lag=lag, run_dir=run, resume=True)
     assert result.restarts == 1
     assert result.fingerprint == stopped.fingerprint
-    undisturbed = morsr_mpi.solve(problem, work=300_000)
+    undisturbed = morsr_mpi.solve(problem, work=300_000, lag=lag)
     assert result.solution.digest() == undisturbed.solution.digest()
     assert solution_digest(run / "result.h5") == undisturbed.solution.digest()
 
@@ -97,6 +118,8 @@ def test_stopped_runs_return_what_they_have_and_go_on(large: Path, tmp_path: Pat
         ((np.eye(8), np.zeros(8)), {"work": 0.5}, "whole number"),
         ((np.eye(8), np.zeros(8)), {"work": -1}, "positive"),
         ((np.eye(8), np.zeros(8)), {"coordinator": "lazy"}, "working or dedicated"),
+        ((np.eye(8), np.zeros(8)), {"asynchrony": "wild"}, "async is ordered or free"),
+        ((np.eye(8), np.zeros(8)), {"lag": 65}, "--lag must be"),
         ((np.eye(8), np.zeros(8)), {"max_hours": 0}, "max_hours"),
         ((np.eye(8), np.zeros(8)), {"ranks": 0}, "ranks in one process"),
         ((np.eye(8), np.zeros(8)), {"resume": True}, "run_dir"),

@@ -122,6 +122,8 @@ def test_what_is_dropped_returns_to_the_frontier() -> None:
     assert not batch.closed
     assert Batch.from_bytes(batch.to_bytes()) == batch
     unit.drop(pulse)
+    assert batch.closed
+    unit.retire(pulse)
     assert not unit.flight
     limit = unit.objective * unit.limit_scale
     left = [chamber for chamber in batch.chambers(range(1, len(tasks))) if chamber.bound <= limit]

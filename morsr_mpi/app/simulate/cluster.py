@@ -19,7 +19,8 @@ from morsr_mpi.adapters.simulated import (
     SimulatedNetwork,
     SimulatedTransport,
 )
-from morsr_mpi.app.loop import ExplorerLike, Hooks, NodeLoop
+from morsr_mpi.app.jobs import ExplorerLike
+from morsr_mpi.app.loop import Hooks, NodeLoop
 from morsr_mpi.base.config import (
     IDLE_SLEEP_MAX_SECONDS,
     IDLE_SLEEP_MIN_SECONDS,

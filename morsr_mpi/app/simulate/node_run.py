@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from morsr_mpi.app.loop import ExplorerLike
+from morsr_mpi.app.jobs import ExplorerLike
 from morsr_mpi.app.simulate.cluster import Cluster, Costs, Seat
 from morsr_mpi.app.simulate.faults import FaultPlan, FaultyConduct, draw_plan, stream
 from morsr_mpi.app.simulate.invariants import Invariants

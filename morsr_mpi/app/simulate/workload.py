@@ -77,6 +77,11 @@ class WorkloadSearch:
         self.committed = 0
 
     @property
+    def planned(self) -> int:
+        """Number of the next pulse to plan."""
+        return self.committed + len(self._flight)
+
+    @property
     def finished(self) -> bool:
         """Whether every pulse is committed."""
         return self.committed >= len(self._workload)

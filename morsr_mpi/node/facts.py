@@ -1,0 +1,103 @@
+"""What others may ask of a node: keys, journal, traffic, what is finished."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from morsr_mpi.base.errors import InternalError
+from morsr_mpi.base.ports import SearchMachine, Signer
+from morsr_mpi.node.channel import Channel, Traffic
+from morsr_mpi.node.fetch import FetchBook
+from morsr_mpi.node.pulses import PulseBook
+from morsr_mpi.node.records import RecordBook
+from morsr_mpi.node.settings import NodeSettings
+from morsr_mpi.node.startup import Roster
+from morsr_mpi.node.stop import append_seal
+from morsr_mpi.node.watch import StateWatch
+from morsr_mpi.provenance.bodies import Seal, fingerprint
+from morsr_mpi.provenance.chain import Chain
+
+
+class NodeFacts:
+    """The part of a node that only answers. Channel and watch are there once the ranks have met."""
+
+    settings: NodeSettings
+    finished: bool
+    _signer: Signer
+    _roster: Roster | None
+    _channel: Channel
+    _watch: StateWatch
+    _fetch: FetchBook
+    _pulses: PulseBook
+    _records: RecordBook
+
+    @property
+    def chain(self) -> Chain:
+        """The journal's chain. Raises InternalError before the ranks have met."""
+        return self._met().chain
+
+    @property
+    def has_met(self) -> bool:
+        """Whether the ranks have met: there are keys and a chain."""
+        return self._roster is not None
+
+    @property
+    def fingerprint(self) -> str:
+        """Short form of the genesis record's digest."""
+        return fingerprint(self.chain.point.genesis)
+
+    @property
+    def public_keys(self) -> tuple[bytes, ...]:
+        """Public key of each rank; empty byte strings where nothing is signed."""
+        return self._met().keys
+
+    @property
+    def refused(self) -> dict[int, int]:
+        """Frames and slots refused, by the rank they came from."""
+        return self._channel.refused if self._roster else {}
+
+    @property
+    def traffic(self) -> dict[str, Traffic]:
+        """What this rank has said so far, by type of message."""
+        return self._channel.traffic() if self._roster else {}
+
+    @property
+    def expecting(self) -> bool:
+        """Whether an answer over point-to-point is on its way: a bad time to sleep long."""
+        return self._fetch.waiting > 0
+
+    def finished_results(self) -> dict[bytes, bytes]:
+        """Return results of pulses in flight, by task id: another node need not compute them."""
+        found: dict[bytes, bytes] = {}
+        for pulse in self._pulses.open:
+            found.update(pulse.finished())
+        return found
+
+    def close_records(self) -> list[bytes]:
+        """Return records of commits that the coordinator has not confirmed, as this rank has them.
+
+        For a rank that has lost the others: only what is missing in the journal counts of them.
+        """
+        if self._roster is None:
+            return []
+        return [self.chain.append(body) for body in self._records.close()]
+
+    def use_search(self, search: SearchMachine) -> None:
+        """Plan and commit through something that stands for the same search (it measures time)."""
+        self._pulses.search = search
+
+    def seal(self, files: Sequence[tuple[str, int, bytes]]) -> bytes:
+        """Return the last record of a finished run: files are (path, bytes, SHA-256).
+
+        Raises InternalError before the run is finished.
+        """
+        if not self.finished:
+            raise InternalError("only a finished run is sealed")
+        watch = self._watch
+        seal = Seal(watch.committed, watch.state, tuple(sorted(files)))
+        return append_seal(self.chain, seal, self.settings.rank, self._signer)
+
+    def _met(self) -> Roster:
+        if self._roster is None:
+            raise InternalError("the ranks have not met yet")
+        return self._roster
