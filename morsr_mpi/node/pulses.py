@@ -124,8 +124,8 @@ class OpenPulse:
         """Return the results that are here, by task id."""
         return {
             task.task_id: result
-            for task, result in zip(self.tasks, self._results, strict=True)
-            if result is not None
+            for index, (task, result) in enumerate(zip(self.tasks, self._results, strict=True))
+            if result is not None and index not in self._settled
         }
 
     def result(self, index: int) -> bytes:
