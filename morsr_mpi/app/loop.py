@@ -125,6 +125,7 @@ class NodeLoop:
         self._relay_at = float("-inf")
         self._turn_at = clock.now()
         self._had_jobs = False
+        self._gap = 0.0  # longest between two turns: a machine that is slow makes all ranks late
         self._cpu_at = clock.cpu()
         self._wall_at = clock.now()
 
@@ -206,7 +207,7 @@ class NodeLoop:
                 busy = True
                 self._apply(RoundDone(tuple(slots)))
             elif (
-                now - self._round_at >= config.ROUND_LATE_SECONDS
+                now - self._round_at >= max(config.ROUND_LATE_SECONDS, 6.0 * self._gap)
                 and now - self._relay_at >= config.RELAY_SECONDS
             ):
                 self._relay_at = now
@@ -215,6 +216,8 @@ class NodeLoop:
 
     def _count_busy(self, now: float) -> None:
         """Add up the time with something to compute; a stop of the process is no such time."""
+        gap = now - self._turn_at
+        self._gap = max(min(gap, config.ROUND_LATE_SECONDS), self._gap * 0.995)
         if self._had_jobs:
             self.stats.busy += min(now - self._turn_at, config.ROUND_LATE_SECONDS)
         self._turn_at, self._had_jobs = now, bool(self._jobs)

@@ -11,6 +11,11 @@ from morsr_mpi.base.config import (
 from morsr_mpi.node.events import Tick
 from morsr_mpi.wire.steering import Heartbeat
 
+#: Where this rank looks around seldom, others may too: gaps between its own looks that a rank
+#: may be silent for, and how fast the longest is forgotten, per look.
+_PATIENCE = 6.0
+_FORGET = 0.99
+
 
 class LifeSigns:
     """Times at which ranks were heard of."""
@@ -22,13 +27,17 @@ class LifeSigns:
         self._said_at = now
         self._said = 0
         self._looked_at = now
+        self._gap = 0.0
         self._tick = Tick(now)
 
     def tick(self, tick: Tick) -> None:
         """Note the time and this rank's progress."""
-        if tick.now - self._tick.now > TAKE_OVER_SECONDS:
+        gap = tick.now - self._tick.now
+        if gap > TAKE_OVER_SECONDS:
             # This rank itself was stopped: what it has not heard since says nothing.
             self._heard = [tick.now] * len(self._heard)
+        else:
+            self._gap = max(gap, self._gap * _FORGET)
         self._tick = tick
         self._heard[self._rank] = tick.now
 
@@ -41,8 +50,8 @@ class LifeSigns:
         self._heard = [self._tick.now] * len(self._heard)
 
     def silent(self) -> list[int]:
-        """Ranks not heard of for `config.TAKE_OVER_SECONDS`."""
-        late = self._tick.now - TAKE_OVER_SECONDS
+        """Ranks not heard of for `config.TAKE_OVER_SECONDS`, longer where this one is slow too."""
+        late = self._tick.now - max(TAKE_OVER_SECONDS, _PATIENCE * self._gap)
         return [rank for rank, at in enumerate(self._heard) if at < late]
 
     def look_due(self) -> bool:
