@@ -14,8 +14,10 @@ from pathlib import Path, PurePosixPath
 from morsr_mpi.adapters.hdf5_result import load_result
 from morsr_mpi.adapters.journal_file import read_records
 from morsr_mpi.app.rundir import RunDirectory
+from morsr_mpi.app.verifiers import signer_of
 from morsr_mpi.base.config import BLOCK_BYTES
 from morsr_mpi.base.errors import InputError, TamperError, UsageError
+from morsr_mpi.node.certified import verify_certificates
 from morsr_mpi.provenance.bodies import Genesis, Seal, fingerprint
 from morsr_mpi.provenance.chain import VerifiedChain, verify_chain
 from morsr_mpi.provenance.signatures import check_signatures, key_lists
@@ -74,6 +76,11 @@ def audit_run(path: Path, trust: str | None) -> Audit:
         f"signatures: {count} of seals"
         if signed
         else "signatures: none, the run had --security off"
+    )
+    votes = verify_certificates(chain, signer_of)
+    audit.lines.append(
+        f"votes: {votes.certificates} certificates of a quorum for {votes.certified} pulses, "
+        f"{votes.uncertified} pulses without"
     )
     if chain.sealed:
         _seal(audit, run, chain)

@@ -142,6 +142,14 @@ class Chief:
                 self.journal.append(chain.append(missed[number]))
         return chain.point
 
+    def remember(self, records: Iterable[bytes]) -> None:
+        """Take in the last records of a node whose others are lost; write them as chief."""
+        if self.superseded():
+            self.journal.recent.extend(records)
+            return
+        for record in records:
+            self.journal.append(record)
+
     def resign(self) -> None:
         """Another rank is the chief now: touch nothing any more."""
         self.active = False
@@ -188,6 +196,11 @@ class Chief:
         """What the seal names: result.h5, of these bytes, and what lies in ledger and evidence."""
         more = [] if self.run is None else seal_entries(self.run)
         return [("result.h5", size, digest), *more]
+
+    def keep_evidence(self, name: str, data: bytes) -> None:
+        """Write evidence against a rank, before the seal, which names it."""
+        if self.active and self.run is not None and not self.sealed:
+            self.run.keep_evidence(name, data)
 
     def note(self, text: str) -> None:
         """Tell a line, and log it."""

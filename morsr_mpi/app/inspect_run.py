@@ -13,7 +13,9 @@ from morsr_mpi.adapters.journal_file import read_records
 from morsr_mpi.app.account import summary
 from morsr_mpi.app.inspect import Findings, describe_solution
 from morsr_mpi.app.rundir import RunDirectory
+from morsr_mpi.app.verifiers import signer_of
 from morsr_mpi.base.errors import InputError, MorsrError, TamperError
+from morsr_mpi.node.certified import verify_certificates
 from morsr_mpi.objectives.solution import SolveResult
 from morsr_mpi.provenance.bodies import Epoch, Genesis, Pulse, Seal, fingerprint
 from morsr_mpi.provenance.chain import VerifiedChain, verify_chain
@@ -103,6 +105,17 @@ def _journal(found: Findings, run: RunDirectory, check: bool) -> VerifiedChain |
         f"{chain.point.count} records, {len(pulses)} pulses, {tasks} tasks, resumed {epochs} "
         f"time{'s' if epochs != 1 else ''}, {seal}; the chain is sound",
     )
+    try:
+        votes = verify_certificates(chain, signer_of)
+    except TamperError as exc:
+        found.wrong.append(f"{path}: {exc}")
+    else:
+        open_ = f", {votes.uncertified} pulses without" if votes.uncertified else ""
+        found.add(
+            "votes",
+            f"{votes.certificates} certificates of a quorum for {votes.certified} pulses{open_}; "
+            + ("all valid" if genesis.security != "off" else "unsigned, so worth nothing"),
+        )
     counts = tasks_by_rank(pulses)
     for rank, count in sorted(counts.items())[:SHOWN_RANKS]:
         found.add(f"rank {rank}", f"{count} tasks")

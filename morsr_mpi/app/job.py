@@ -281,7 +281,7 @@ class Job:
         crew = self._crew
         for node, explorer in zip(self._nodes, self._explorers, strict=False):
             explorer.known.update(node.finished_results())
-            self._chief.journal.recent.extend(node.close_records())
+            self._chief.remember(node.close_records())
             if node.has_met:
                 crew.keys.update(zip(crew.group.members, node.public_keys, strict=True))
                 self._journal_at = node.chain.point
@@ -380,7 +380,7 @@ class Job:
             if speaks:
                 chief.committed(state, self._requests.take_checkpoint())
 
-        return loop.Hooks(on_commit=committed, stop_requested=poll, log=self._log)
+        return loop.Hooks(committed, None, chief.keep_evidence, poll, self._log)
 
     def _describe(self, search: Search) -> SolveResult:
         """Return the result as it would be with a search's solution, with the story so far."""

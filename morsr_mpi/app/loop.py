@@ -23,6 +23,7 @@ from morsr_mpi.node.effects import (
     AppendRecord,
     Cancel,
     Committed,
+    Evidence,
     Execute,
     Finished,
     Log,
@@ -55,11 +56,13 @@ class Hooks:
 
     on_commit: the search after each commit (checkpoints); on_progress: the search and the
     last pulse committed, at most every `config.PROGRESS_SECONDS`, and at the end;
-    stop_requested: a reason to stop, "" for none; log: lines for an operator.
+    on_evidence: name and bytes of evidence against a rank; stop_requested: a reason to stop, ""
+    for none; log: lines for an operator.
     """
 
     on_commit: Callable[[Any], None] | None = None
     on_progress: Callable[[Any, int], None] | None = None
+    on_evidence: Callable[[str, bytes], None] | None = None
     stop_requested: Callable[[], str] = _never
     log: Callable[[str], None] | None = None
 
@@ -252,6 +255,9 @@ class NodeLoop:
                     self._send(effect)
                 case AppendRecord():
                     self._append(effect.record)
+                case Evidence():
+                    if self._hooks.on_evidence is not None:
+                        self._hooks.on_evidence(effect.name, effect.data)
                 case Committed():
                     self._committed(effect.pulse)
                 case Cancel():

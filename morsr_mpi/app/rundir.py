@@ -29,6 +29,7 @@ class RunDirectory:
         self.journal = self.ledger / "journal.morsr"
         self.keys = self.path / "keys"
         self.fence = self.path / "fence"
+        self.evidence = self.path / "evidence"
         self.log_file = self.path / "log.txt"
         self.stop_file = self.path / "STOP"
 
@@ -96,6 +97,17 @@ class RunDirectory:
             raise UsageError(
                 f"run directory {self.path} cannot be written ({exc.strerror or exc})"
             ) from None
+
+    def keep_evidence(self, name: str, data: bytes) -> None:
+        """Write evidence under `evidence/`, once; what cannot be written is logged."""
+        try:
+            self.evidence.mkdir(exist_ok=True)
+            with (self.evidence / name).open("xb") as file:
+                file.write(data)
+        except FileExistsError:
+            pass  # a chief before this one had it
+        except OSError as exc:
+            self.try_log(f"evidence {name} cannot be written: {exc.strerror or exc}")
 
     def log(self, text: str) -> None:
         """Append a line (or a traceback) to log.txt with date and time, UTC."""

@@ -64,6 +64,13 @@ MAX_VERDICTS: Final = 16
 COLLECTOR_ABOVE: Final = 16
 #: A view change is repeated this often before those who do not ask for it are reported.
 RESENDS_UNTIL_STALLED: Final = 20
+#: Pulses of one vote, and pulses that may be committed ahead of the last decision.
+MAX_BALLOT_PULSES: Final = 256
+MAX_SPECULATIVE_PULSES: Final = 512
+#: Commits are put to the vote this often; each vote costs every rank some milliseconds.
+VOTE_SECONDS: Final = 0.25
+#: A coordinator with something to bring about is given this long before it is replaced.
+VOTE_PATIENCE_SECONDS: Final = 3.0
 #: The patience with a primary doubles at most this often.
 MAX_DOUBLINGS: Final = 6
 
@@ -116,8 +123,8 @@ BATCH_SECONDS: Final = 0.010
 BATCH_BYTES: Final = 1 << 20
 #: Messages in one frame.
 MAX_BATCH_MESSAGES: Final = 4096
-#: Largest vote: a certificate of `max_voters` signatures with their names, three times over.
-MAX_VOTE_BYTES: Final = 64 << 10
+#: Largest message of a vote: a value, and certificates of `max_voters` signatures.
+MAX_VOTE_BYTES: Final = 4 << 20
 #: Direct frames of one sender that are told from repeats: sequence numbers below the last
 #: that may still be new, because urgent frames overtake others.
 REPLAY_WINDOW: Final = 4096
@@ -211,9 +218,9 @@ WATCH_SECONDS: Final = 0.01
 HANG_TIMEOUT_SECONDS: Final = 10.0
 #: The guardian is told of progress, and looks for it, this often.
 BEAT_SECONDS: Final = 0.1
-#: Records each rank keeps, should it have to go on with the journal: more than the pulses that
-#: two ranks can be apart.
-RECENT_RECORDS: Final = 256
+#: Records each rank keeps, should it have to go on with the journal: more than the commits ahead
+#: of the last decision and the pulses that two ranks can be apart.
+RECENT_RECORDS: Final = 1024
 #: Time for the last messages of a group that has been broken before.
 FAREWELL_SECONDS: Final = 1.0
 #: Piece of a state sent to a rank that is behind.

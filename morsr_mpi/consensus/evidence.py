@@ -15,6 +15,10 @@ from morsr_mpi.base.canonical import decode, encode
 from morsr_mpi.base.ports import Signer
 from morsr_mpi.consensus.votes import EXCLUSIVE, Vote, row
 
+_KIND = "double vote"
+#: How evidence begins: no message of the agreement does.
+EVIDENCE_PREFIX = encode((_KIND, 0, 0))[: len(encode(_KIND)) + 1]
+
 
 @dataclass(frozen=True, slots=True)
 class DoubleVote:
@@ -52,13 +56,13 @@ class DoubleVote:
         )
 
     def encode(self) -> bytes:
-        """Canonical bytes."""
-        return encode(("double vote", self.first.fields(), self.second.fields()))
+        """Canonical bytes; they begin with `EVIDENCE_PREFIX`."""
+        return encode((_KIND, self.first.fields(), self.second.fields()))
 
     @classmethod
     def decode(cls, data: bytes) -> DoubleVote:
         """Return the evidence in these bytes. Raises ValueError for anything else."""
         kind, first, second = row(decode(data), 3)
-        if kind != "double vote":
+        if kind != _KIND:
             raise ValueError("no evidence of a double vote")
         return cls(Vote.parse(first), Vote.parse(second))

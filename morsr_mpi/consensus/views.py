@@ -15,7 +15,7 @@ from morsr_mpi.consensus.effects import (
     ViewEntered,
 )
 from morsr_mpi.consensus.membership import Membership
-from morsr_mpi.consensus.messages import NewView, ViewChange
+from morsr_mpi.consensus.messages import NewView, ViewChange, VoteCast
 from morsr_mpi.consensus.quorum import survivors_needed
 from morsr_mpi.consensus.rounds import Round
 from morsr_mpi.consensus.state import State
@@ -29,7 +29,7 @@ from morsr_mpi.consensus.viewchange import (
     proven,
     subject_of,
 )
-from morsr_mpi.consensus.votes import Claim
+from morsr_mpi.consensus.votes import Claim, VoteKind
 
 
 class Views:
@@ -74,6 +74,7 @@ class Views:
     def _ask_for(self, view: int) -> None:
         """Vote in no lower view any more, and say what is prepared here."""
         state = self._state
+        self._show_proposal()
         state.view, state.asking, state.moved = view, True, True
         self._waited = 0
         state.round = Round()
@@ -95,6 +96,16 @@ class Views:
         state.changes.add(self._own)
         self._say(state.members.ranks)
         self.go_on()
+
+    def _show_proposal(self) -> None:
+        """Show the others what the primary of the view given up told this rank: where it told
+        them something else, they can prove it."""
+        state, digest = self._state, self._state.round.digest
+        if digest is None or state.leading:
+            return
+        for vote in state.tally.votes(state.subject(VoteKind.PREPARE, digest)):
+            if vote.voter == state.primary:
+                state.effects.append(Broadcast(VoteCast(vote)))
 
     def _say(self, to: tuple[int, ...]) -> None:
         """Send this rank's view change: with its proofs to the primary it asks for only."""

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from morsr_mpi.base.config import MAX_PULSE_SKEW
 from morsr_mpi.base.errors import InternalError, ProtocolError
 from morsr_mpi.base.ports import SearchMachine, Signer, Store
+from morsr_mpi.node.certifier import Certifier
 from morsr_mpi.node.channel import Channel
 from morsr_mpi.node.effects import (
     AppendRecord,
@@ -40,7 +41,7 @@ from morsr_mpi.node.inbox import Heard
 from morsr_mpi.node.life import LifeSigns
 from morsr_mpi.node.orders import ChamberScheduler
 from morsr_mpi.node.pulses import PulseBook
-from morsr_mpi.node.records import RecordBook, contributors_of
+from morsr_mpi.node.records import RecordBook
 from morsr_mpi.node.settings import NodeSettings
 from morsr_mpi.node.startup import Roster, hello_slot, open_roster
 from morsr_mpi.node.stop import StopBook, end_of_run
@@ -59,6 +60,7 @@ from morsr_mpi.wire.messages import (
     StopRequest,
 )
 from morsr_mpi.wire.steering import Heartbeat, Proposal, Reassignment
+from morsr_mpi.wire.votes import Vote
 
 Handle = Callable[[int, Message], None]
 
@@ -93,7 +95,6 @@ class Node(NodeFacts):
         self._fetch = FetchBook(store)
         self._life = LifeSigns(settings.rank, settings.size, 0.0)
         self._records = RecordBook(2 * (settings.lag + MAX_PULSE_SKEW + 1))
-        self.tasks_by_rank = [0] * settings.size
 
     # --- events --------------------------------------------------------------------------
     def step(self, event: Event) -> list[Effect]:
@@ -116,6 +117,8 @@ class Node(NodeFacts):
                 self._tick = event
                 self._life.tick(event)
                 self._rebalance()
+                if self._roster is not None:
+                    self._votes.tick(event.now, self._own_done is None and self._waits())
             case RoundLate():
                 self._round_late()
             case StopRequested():
@@ -202,16 +205,15 @@ class Node(NodeFacts):
         roster = open_roster(settings, self._signer, slots)
         self._effects.append(AppendRecord(roster.record))
         self._channel = Channel(settings, self._signer, roster.run, roster.keys)
+        scheduler = ChamberScheduler(roster.capacities, settings.lag)
         self._work = PulseWork(
-            settings,
-            self._pulses,
-            ChamberScheduler(roster.capacities, settings.lag),
-            self._fetch,
-            self._refuse,
-            self._free,
+            settings, self._pulses, scheduler, self._fetch, self._refuse, self._free
         )
         self._watch = StateWatch(
             settings.rank, settings.size, settings.lag, search.committed, search.state_digest()
+        )
+        self._votes = Certifier(
+            settings, roster, self._signer, search.committed, self._send, self._emit
         )
         self._roster = roster
         if self._stop.reason and not self._work.coordinating:
@@ -233,6 +235,8 @@ class Node(NodeFacts):
         self._effects.append(self._channel.refuse(sender, error))
 
     def _message(self, sender: int, message: Message) -> None:
+        if self._votes.keeps(sender, message, self._work.view):
+            return
         match message:
             case Order() | Reassignment() | Results() | Announcement():
                 self._work.take(sender, message)
@@ -251,9 +255,11 @@ class Node(NodeFacts):
 
     def _direct(self, sender: int, message: Message) -> None:
         match message:
+            case Vote():
+                self._votes.hear(sender, message)
             case CacheRequest():
                 for response in self._fetch.answer(message):
-                    self._channel.send(sender, response, self._tick.now)
+                    self._send(sender, response)
             case CacheResponse():
                 complete, wrong = self._fetch.receive(message, sender)
                 self._work.fetched(complete)
@@ -264,6 +270,12 @@ class Node(NodeFacts):
             case _:
                 raise ProtocolError(f"rank {sender} sent a {message.TYPE.name} directly")
 
+    def _send(self, dest: int, message: Message) -> None:
+        self._channel.send(dest, message, self._tick.now)
+
+    def _emit(self, effect: Effect) -> None:
+        self._effects.append(effect)
+
     # --- pulses --------------------------------------------------------------------------
     def _advance(self) -> None:
         """Do what has become possible: plan, order, one commit or the end; then requests."""
@@ -272,8 +284,12 @@ class Node(NodeFacts):
         if self._plan_due:
             self._plan_due = False
             self._work.plan()
+        if self._free is None and self._votes.view != self._work.view:
+            for sender, message in self._votes.follow(self._work, self._records, self._channel.say):
+                self._hear(sender, message, self._message)
+            self._record()
         reason = "" if self._free is not None else self._stop.reason
-        for order in self._work.order(self._watch.slowest, reason):
+        for order in self._work.order(self._votes.bound(self._watch.slowest), reason):
             self._channel.say(order)
         self._effects.extend(self._work.effects())
         if self._free is not None:
@@ -282,13 +298,14 @@ class Node(NodeFacts):
         elif self._pulses.ready:
             self._commit()
             return
-        if self._pulses.drained and self._own_done is None and not self._records.waiting:
+        done = self._pulses.drained and self._own_done is None and not self._records.waiting
+        if done and self._votes.close():
             self._end()
         if self._own_done is not None and self._stop.agreed(self._own_done):
             self.finished = True
             self._effects.append(Finished(self._stopped))
         for holder, wanted in self._fetch.requests(self._tick.now):
-            self._channel.send(holder, wanted, self._tick.now)
+            self._send(holder, wanted)
         self._channel.retry(self._tick.now)
 
     def _commit(self) -> None:
@@ -326,19 +343,19 @@ class Node(NodeFacts):
         self._work.give_up(dropped)
         if dropped:
             self._effects.append(Log(f"step {number}: gave up {len(dropped)} late tasks"))
-        for rank in contributors_of(body):
-            self.tasks_by_rank[rank] += 1
-        self._effects.append(AppendRecord(self.chain.append(body)))
+        self._votes.commit(body)
         self._effects.append(Committed(number))
         self._plan_due = self._paused = True
         return True
 
     def _record(self) -> None:
-        """Append the records of commits whose contributors are known."""
+        """Put commits whose contributors are known to the vote."""
         for body in self._records.take():
-            for rank in contributors_of(body):
-                self.tasks_by_rank[rank] += 1
-            self._effects.append(AppendRecord(self.chain.append(body)))
+            self._votes.commit(body)
+
+    def _waits(self) -> bool:
+        """Whether something should happen here that only the coordinator can bring about."""
+        return self._records.waiting or self._work.waits_for_order(self._watch.slowest)
 
     def _end(self) -> None:
         """Nothing is left to commit: say so, with the state this rank ended in."""

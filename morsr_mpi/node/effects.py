@@ -71,6 +71,14 @@ class Log:
 
 
 @dataclass(frozen=True, slots=True)
+class Evidence:
+    """Proof against a rank, to be kept under this name. Every rank gets it, one rank writes."""
+
+    name: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """The run is over on all ranks, in the same state. stopped: why early; "" if it is done."""
 
@@ -78,5 +86,14 @@ class Finished:
 
 
 Effect = (
-    StartRound | SendFrame | Execute | Cancel | Yield | AppendRecord | Committed | Log | Finished
+    StartRound
+    | SendFrame
+    | Execute
+    | Cancel
+    | Yield
+    | AppendRecord
+    | Committed
+    | Log
+    | Evidence
+    | Finished
 )

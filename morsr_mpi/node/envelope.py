@@ -7,7 +7,13 @@ from collections.abc import Sequence
 from morsr_mpi.base.errors import ProtocolError
 from morsr_mpi.base.ports import Signer
 from morsr_mpi.wire.batch import Batch
-from morsr_mpi.wire.frames import Frame, check_signature, decode_frame, encode_frame
+from morsr_mpi.wire.frames import (
+    SELF_SIGNED,
+    Frame,
+    check_signature,
+    decode_frame,
+    encode_frame,
+)
 from morsr_mpi.wire.kinds import MessageType
 from morsr_mpi.wire.messages import Message, open_messages, pack_batch, unpack_batch
 
@@ -52,6 +58,8 @@ class Envelope:
         frame = decode_frame(data, source)
         if frame.sender >= len(self._keys):
             raise ProtocolError(f"rank {source} sent a frame of rank {frame.sender}: no such rank")
+        if frame.kind in SELF_SIGNED and frame.sender != source:
+            raise ProtocolError(f"rank {source} sent a frame of rank {frame.sender} unsigned")
         check_signature(frame, self._keys[frame.sender], self._run, self._signer)
         return frame
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from morsr_mpi.base.errors import InternalError
 from morsr_mpi.base.ports import SearchMachine, Signer
+from morsr_mpi.node.certifier import Certifier
 from morsr_mpi.node.channel import Channel, Traffic
 from morsr_mpi.node.fetch import FetchBook
 from morsr_mpi.node.pulses import PulseBook
@@ -30,6 +31,7 @@ class NodeFacts:
     _fetch: FetchBook
     _pulses: PulseBook
     _records: RecordBook
+    _votes: Certifier
 
     @property
     def chain(self) -> Chain:
@@ -74,13 +76,19 @@ class NodeFacts:
         return found
 
     def close_records(self) -> list[bytes]:
-        """Return records of commits that the coordinator has not confirmed, as this rank has them.
+        """Return records of commits that are not certified, as this rank has them.
 
         For a rank that has lost the others: only what is missing in the journal counts of them.
         """
         if self._roster is None:
             return []
-        return [self.chain.append(body) for body in self._records.close()]
+        bodies = (*self._votes.give_up(), *self._records.close())
+        return [self.chain.append(body) for body in bodies]
+
+    @property
+    def tasks_by_rank(self) -> list[int]:
+        """Tasks of certified pulses, by the rank whose result counts."""
+        return self._votes.tasks_by_rank if self._roster else [0] * self.settings.size
 
     def use_search(self, search: SearchMachine) -> None:
         """Plan and commit through something that stands for the same search (it measures time)."""

@@ -55,7 +55,18 @@ class ChamberScheduler:
 
     def add(self, pulse: OpenPulse) -> None:
         """Queue a pulse to be ordered."""
-        self._waiting.append(pulse)
+        if pulse not in self._waiting:
+            self._waiting.append(pulse)
+
+    def repeat(self, pulse: OpenPulse, view: int) -> list[Order]:
+        """Return the order of a pulse again, as the coordinator of a later view."""
+        if not pulse.stop and len(self._shares) > 1:
+            self._enter(pulse)
+        head = (view, pulse.number, pulse.tasks_digest, len(pulse.tasks))
+        return [
+            Order(*head, first, tuple(pulse.ranks[first : first + TASKS_PER_PART]), pulse.stop)
+            for first in range(0, len(pulse.tasks), TASKS_PER_PART)
+        ]
 
     def adopt(self, order: Order) -> None:
         """Follow the shares a coordinator tells."""

@@ -61,6 +61,8 @@ class OpenPulse:
                 f"{order.total} tasks {short(order.tasks)}, this rank planned "
                 f"{len(self.tasks)} tasks {short(self.tasks_digest)}"
             )
+        if order.view > self.view:
+            self._forget_order(order.view)
         was = self._unordered
         for index, rank in enumerate(order.ranks, order.first):
             if self.ranks[index] == _NOBODY:
@@ -74,6 +76,13 @@ class OpenPulse:
             self.stop = self.stop or order.stop
             self.view = order.view
         return was > 0 and self._unordered == 0
+
+    def _forget_order(self, view: int) -> None:
+        """A later coordinator orders anew; results that are here stand."""
+        self.view = view
+        self.stop = ""
+        self.ranks = [_NOBODY] * len(self.tasks)
+        self._unordered = len(self.tasks)
 
     def mine(self, ranks: list[int], rank: int) -> list[int]:
         """Indices of the tasks of one rank under an assignment."""

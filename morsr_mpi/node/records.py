@@ -27,6 +27,8 @@ class Heard:
 
     def add(self, proposal: Proposal) -> None:
         """Add a part, the first time."""
+        if self.parts and proposal.view > next(iter(self.parts.values())).view:
+            self.parts.clear()  # a later coordinator's account
         self.parts.setdefault(proposal.part, proposal)
 
     @property
@@ -74,6 +76,21 @@ class RecordBook:
         parts = proposals(view, body.pulse, entries, body.state)
         for part in parts:
             self._heard.setdefault(body.pulse, Heard()).add(part)
+        return parts
+
+    def propose_again(self, view: int, uncertified: Sequence[Pulse]) -> list[Proposal]:
+        """As the coordinator of a new view: say of all commits that are not certified who
+        contributed, by this rank's account, and name every task."""
+        parts: list[Proposal] = []
+        for body in (*uncertified, *(body for body, _ in self._waiting)):
+            ranks = enumerate(contributors_of(body))
+            entries = [(body.pulse, index, rank) for index, rank in ranks]
+            parts += proposals(view, body.pulse, entries, body.state)
+        for step in {body.pulse for body, _ in self._waiting}:
+            heard = self._heard[step] = Heard()
+            for part in parts:
+                if part.step == step:
+                    heard.add(part)
         return parts
 
     def hear(self, proposal: Proposal, sender: int, committed: int) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
 
+from morsr_mpi.base.config import MAX_PULSE_SKEW
 from morsr_mpi.base.errors import ProtocolError
 from morsr_mpi.node.effects import Cancel, Effect, Execute, Yield
 from morsr_mpi.node.events import TaskDone
@@ -91,6 +92,29 @@ class PulseWork:
         for pulse, order in issued:
             self._obey(pulse, order)
         return [order for _, order in issued]
+
+    def waits_for_order(self, slowest: int) -> bool:
+        """Whether the coordinator could order the oldest pulse, and has not."""
+        open_ = self._pulses.open
+        reach = slowest + self._settings.lag + MAX_PULSE_SKEW
+        return bool(open_) and not open_[0].ordered and open_[0].number <= reach
+
+    def change_view(self, view: int) -> list[Order]:
+        """Follow the coordinator of a view; as such, return the orders to be said again."""
+        self.view = view
+        if not self.coordinating:
+            return []
+        orders: list[Order] = []
+        for pulse in self._pulses.open:
+            if pulse.ordered:
+                orders += self._scheduler.repeat(pulse, view)
+            else:
+                self._scheduler.add(pulse)
+        for order in orders:
+            found = self._pulses.find(order.pulse)
+            if found is not None:
+                self._obey(found, order)
+        return orders
 
     def take(self, sender: int, message: PulseMessage) -> None:
         """Take in what concerns a pulse, or keep it until the pulse is planned and ordered.

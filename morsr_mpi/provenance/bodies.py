@@ -1,4 +1,4 @@
-"""Bodies of the journal's records: genesis, epoch, regroup, pulse, stop, seal (DESIGN section 5).
+"""Bodies of the journal's records: genesis, epoch, regroup, pulse, certificate, stop, seal.
 
 Each kind is a dataclass with `body()` and `from_body()`; `parse` finds the right one. All
 fields are described in docs/formats/journal.md.
@@ -183,6 +183,26 @@ class Regroup:
 
 
 @dataclass(frozen=True)
+class Certified:
+    """A quorum's certificate for all pulses since the last one; bytes of `consensus`."""
+
+    KIND: ClassVar[str] = "certificate"
+    certificate: bytes
+
+    def body(self) -> tuple[object, ...]:
+        """Canonical fields."""
+        return (self.certificate,)
+
+    @classmethod
+    def from_body(cls, body: tuple[object, ...]) -> Certified | None:
+        """Return the body, None for fields that do not fit."""
+        match body:
+            case (bytes(certificate),):
+                return cls(certificate)
+        return None
+
+
+@dataclass(frozen=True)
 class Stop:
     """An agreed stop: pulses committed, digest of S with what was planned, the reason."""
 
@@ -251,9 +271,9 @@ class Seal:
         return None
 
 
-Body = Genesis | Epoch | Regroup | Pulse | Step | Stop | Seal
+Body = Genesis | Epoch | Regroup | Pulse | Step | Certified | Stop | Seal
 _KINDS: dict[str, type[Body]] = {
-    kind.KIND: kind for kind in (Genesis, Epoch, Regroup, Pulse, Step, Stop, Seal)
+    kind.KIND: kind for kind in (Genesis, Epoch, Regroup, Pulse, Step, Certified, Stop, Seal)
 }
 
 

@@ -23,6 +23,8 @@ _DOMAIN = "morsr-frame"
 #: Most that envelope and signature add to a payload: seven heads of at most nine bytes.
 FRAME_OVERHEAD = 64
 _FIELDS = 6
+#: Frames without a signature of their own: what counts in them is signed inside.
+SELF_SIGNED = frozenset({MessageType.CONSENSUS_VOTE})
 _MAX_SIGNATURE = 256
 _TYPES = frozenset(int(kind) for kind in MessageType)
 
@@ -42,7 +44,9 @@ def encode_frame(
     kind: MessageType, sender: int, sequence: int, payload: bytes, run: bytes, signer: Signer
 ) -> bytes:
     """Return the signed bytes. Raises InternalError when they exceed MAX_FRAME_BYTES."""
-    signature = signer.sign(_signed(int(kind), sender, sequence, payload, run))
+    signature = b""
+    if kind not in SELF_SIGNED:
+        signature = signer.sign(_signed(int(kind), sender, sequence, payload, run))
     data = encode((FRAME_VERSION, int(kind), sender, sequence, payload, signature))
     if len(data) > MAX_FRAME_BYTES:
         raise InternalError(f"a frame of {len(data)} bytes exceeds the limit {MAX_FRAME_BYTES}")
@@ -82,6 +86,10 @@ def decode_frame(data: bytes, source: int) -> Frame:
 
 def check_signature(frame: Frame, key: bytes, run: bytes, signer: Signer) -> None:
     """Raise ProtocolError unless the owner of the key signed the frame for this run."""
+    if frame.kind in SELF_SIGNED:
+        if frame.signature:
+            raise ProtocolError(f"rank {frame.sender} signed a frame that is signed inside")
+        return
     signed = _signed(int(frame.kind), frame.sender, frame.sequence, frame.payload, run)
     if not signer.verify(key, signed, frame.signature):
         raise ProtocolError(f"a frame that says it is from rank {frame.sender} is not signed by it")

@@ -1,7 +1,7 @@
 """Runs a toy search over MPI and prints one line of JSON per rank; started by the tests.
 
 Usage: mpirun -n N python toy_run.py '{"pulses": 20, ...}'. Keys: the fields of ToySearch,
-and dedicated, security, journal (path), stop_after (pulse), fault.
+and dedicated, security, journal (path), stop_after (pulse), fault, liars (rank to kind).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from lying import lying
 from toys import ToyExplorer, ToySearch, ToyTask, toy_settings
 
 from morsr_mpi.adapters.clock import SystemClock
@@ -48,6 +49,7 @@ def main() -> int:
     fault = options.pop("fault", "")
     stop_after = options.pop("stop_after", None)
     journal_path = options.pop("journal", None)
+    liars: dict[str, str] = options.pop("liars", {})
     transport = MpiTransport()
     rank, size = transport.rank, transport.size
     changes: dict[str, Any] = {"dedicated": options.pop("dedicated", False)}
@@ -58,10 +60,15 @@ def main() -> int:
     signer = Ed25519Signer(os.urandom(32)) if signed else UnsignedSigner()
     search = ToySearch(**options, name="other" if fault == "state" and last else "toy")
     settings = toy_settings(rank, size, lag=search.lag, **changes)
-    node = Node(settings, search, signer, MemoryStore())
+    kind = lying(liars[str(rank)]) if str(rank) in liars else Node
+    node = kind(settings, search, signer, MemoryStore())
     journal = FileJournal(Path(journal_path)) if journal_path and rank == 0 else None
     asked = last and stop_after is not None
-    hooks = Hooks(stop_requested=lambda: "test" if asked and search.committed > stop_after else "")
+    evidence: list[str] = []
+    hooks = Hooks(
+        on_evidence=lambda name, data: evidence.append(name),
+        stop_requested=lambda: "test" if asked and search.committed > stop_after else "",
+    )
     explorer = FaultyExplorer() if fault == "exception" and last else ToyExplorer()
     started = time.perf_counter()
     try:
@@ -77,6 +84,8 @@ def main() -> int:
         "committed": search.committed,
         "head": node.chain.point.head.hex(),
         "stopped": out.stopped,
+        "evidence": evidence,
+        "view": node._votes.view,
         "tasks": node.tasks_by_rank,
         "executed": out.stats.tasks,
         "seconds": time.perf_counter() - started,

@@ -1,4 +1,4 @@
-"""Counts of simulated runs equal those of real ones over MPI, exactly."""
+"""Counts of simulated runs equal those of real ones over MPI, exactly, but what time drives."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from morsr_mpi.app.simulate.predict_nodes import even_workload, predict_nodes
 
 PROGRAM = Path(__file__).resolve().parent.parent.parent / "benchmarks" / "reality.py"
 PULSES, UNITS, RESULT_BYTES = 6, 2000, 200
+#: Driven by time: how many there are depends on how long a machine took.
+TIMED = ("HEARTBEAT", "CONSENSUS_VOTE")
 
 
 def check(mpi: Callable[..., Any], ranks: int) -> None:
@@ -30,6 +32,9 @@ def check(mpi: Callable[..., Any], ranks: int) -> None:
     cal = load_calibration()
     workload = even_workload(PULSES, ranks, 1, UNITS, RESULT_BYTES)
     model = predict_nodes(cal, cal.network("shm"), workload, ranks)
+    for counts in (messages, sizes, model.messages, model.bytes):
+        for kind in TIMED:
+            counts.pop(kind, None)
     assert messages == model.messages
     assert sizes == model.bytes
     assert lines[0]["tasks"] == model.rank_tasks == [PULSES] * ranks

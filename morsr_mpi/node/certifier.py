@@ -1,0 +1,137 @@
+"""Agreement joined to the node: votes out as messages, decisions in as records of the journal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from morsr_mpi.base.config import MAX_PENDING_FRAMES, MAX_PULSE_SKEW
+from morsr_mpi.base.errors import ProtocolError
+from morsr_mpi.base.ports import Signer
+from morsr_mpi.node.agreement import Agreement
+from morsr_mpi.node.ballot import Commit
+from morsr_mpi.node.effects import AppendRecord, Effect, Evidence, Log
+from morsr_mpi.node.records import RecordBook, contributors_of
+from morsr_mpi.node.settings import NodeSettings
+from morsr_mpi.node.startup import Roster
+from morsr_mpi.node.work import PulseWork
+from morsr_mpi.provenance.bodies import Certified, Pulse
+from morsr_mpi.provenance.chain import Chain
+from morsr_mpi.wire.messages import Message, Order
+from morsr_mpi.wire.steering import Proposal, Reassignment
+from morsr_mpi.wire.votes import Vote
+
+#: Sends a message to a rank.
+Send = Callable[[int, Message], None]
+#: Adds an effect of the node.
+Emit = Callable[[Effect], None]
+
+
+class Certifier:
+    """Puts commits to the vote and appends to the journal what was decided."""
+
+    def __init__(
+        self,
+        settings: NodeSettings,
+        roster: Roster,
+        signer: Signer,
+        committed: int,
+        send: Send,
+        emit: Emit,
+    ) -> None:
+        """committed: pulses in the state the ranks started from."""
+        self.tasks_by_rank = [0] * settings.size
+        self._chain: Chain = roster.chain
+        self._send = send
+        self._emit = emit
+        self._settings = settings
+        self._ahead: list[tuple[int, Message]] = []
+        keys = dict(enumerate(roster.keys))
+        self._agreement = Agreement(settings.rank, roster.run, keys, signer, committed)
+
+    @property
+    def view(self) -> int:
+        """The view; its primary is the coordinator."""
+        return self._agreement.view
+
+    @property
+    def certified(self) -> int:
+        """Pulses certified so far, with those in the state at the start."""
+        return self._agreement.certified
+
+    def bound(self, slowest: int) -> int:
+        """The slowest rank's commits, as far as orders may count on them: a coordinator keeps
+        orders back, too, that would lead too far beyond the last decision."""
+        return min(slowest, self._agreement.room - self._settings.lag - MAX_PULSE_SKEW)
+
+    @property
+    def uncertified(self) -> list[Commit]:
+        """Commits that are not decided."""
+        return list(self._agreement.uncertified)
+
+    def keeps(self, sender: int, message: Message, view: int) -> bool:
+        """Keep what a later coordinator says before its view has begun here; False for the rest.
+
+        Raises ProtocolError for one that would not be its coordinator.
+        """
+        if not isinstance(message, Order | Reassignment | Proposal) or message.view <= view:
+            return False
+        if sender != self._settings.coordinator(message.view):
+            raise ProtocolError(f"rank {sender} speaks as coordinator and is none")
+        if len(self._ahead) < MAX_PENDING_FRAMES:
+            self._ahead.append((sender, message))
+        return True
+
+    def follow(
+        self, work: PulseWork, records: RecordBook, say: Callable[[Message], None]
+    ) -> list[tuple[int, Message]]:
+        """Follow the coordinator of the new view; as such, say again what its predecessor may
+        have said to some. Returns what was kept of it."""
+        for order in work.change_view(self.view):
+            say(order)
+        if work.coordinating:
+            pulses = [body for body in self.uncertified if isinstance(body, Pulse)]
+            for part in records.propose_again(self.view, pulses):
+                say(part)
+        ahead, self._ahead = self._ahead, []
+        return ahead
+
+    def commit(self, body: Commit) -> None:
+        """A pulse was committed here."""
+        self._agreement.commit(body)
+        self._carry_out()
+
+    def hear(self, sender: int, message: Vote) -> None:
+        """A vote came. Raises ProtocolError for what is none."""
+        self._agreement.hear(sender, message.body)
+        self._carry_out()
+
+    def tick(self, now: float, waiting: bool) -> None:
+        """Time passed; waiting: the coordinator has something to bring about."""
+        self._agreement.tick(now, waiting)
+        self._carry_out()
+
+    def give_up(self) -> list[Commit]:
+        """Return the commits that nobody will certify any more: the others are lost."""
+        return self._agreement.give_up()
+
+    def close(self) -> bool:
+        """Nothing more is committed: whether all of it is certified and recorded."""
+        if not self._agreement.settled:
+            self._agreement.propose(closing=True)
+            self._carry_out()
+        return self._agreement.settled
+
+    def _carry_out(self) -> None:
+        out = self._agreement.take()
+        for dest, data in out.votes:
+            self._send(dest, Vote(data))
+        for body in out.records:
+            if not isinstance(body, Certified):
+                for rank in contributors_of(body):
+                    self.tasks_by_rank[rank] += 1
+            self._emit(AppendRecord(self._chain.append(body)))
+        for proof in out.evidence:
+            name = f"double-vote-{proof.culprit}-{proof.first.subject.height}.bin"
+            self._emit(Evidence(name, proof.encode()))
+        for line in out.lines:
+            self._emit(Log(line))
