@@ -48,6 +48,19 @@ typedef struct morsr_factor {
     const double *lambda; /* [m+1] lambda[j]: for the bound of the free tiles 0..j-1 */
 } morsr_factor;
 
+/* A factor as beams see it, in float32 and in units of `unit` (a power of four), from rank_tables. */
+typedef struct morsr_ranking {
+    double unit;
+    const float *w;         /* as in morsr_factor */
+    const float *upper;     /* [m][8][8] U_jj, column after column */
+    const float *metric;    /* [m][8][8] U_jj^T U_jj */
+    const float *inverse;   /* [m][8][8] its inverse */
+    const float *half_quad; /* [m][120] half of alpha^T U_jj^T U_jj alpha, one of alpha, -alpha */
+    /* Weights of the look-ahead and where its slope bends: for each j a row of j entries, filled up
+       with zeros to a multiple of eight, one row after the other. */
+    const float *weight, *bend;
+} morsr_ranking;
+
 typedef struct morsr_objective {
     int m;
     double scale;
@@ -101,13 +114,20 @@ typedef struct morsr_kernels {
     /* Sum over the tiles 0..j-1 of dist^2(c_b, E8): the look-ahead of one node. */
     double (*free_distance)(const double *centres, int j);
 
-    morsr_beam *(*beam_new)(const morsr_factor *f, const double *centre, int width, int branch,
-                            double gamma, double limit);
+    /* Fills the arrays of a morsr_ranking and returns its unit; work has 2m doubles. */
+    double (*rank_tables)(const morsr_factor *f, float *w, float *upper, float *metric,
+                          float *inverse, float *half_quad, float *weight, float *bend,
+                          double *work);
+    morsr_beam *(*beam_new)(const morsr_factor *f, const morsr_ranking *r, const double *centre,
+                            int width, int branch, double gamma, double limit);
     int (*beam_step)(morsr_beam *b, int64_t ticks);
     int64_t (*beam_ticks)(const morsr_beam *b);
-    /* 1 and the best completed point (doubled, relative to the origin of `centre`), or 0. */
-    int (*beam_best)(const morsr_beam *b, int32_t *doubled, double *cost);
+    /* Once, after the last step: 1, the best completed point (doubled, relative to the origin of
+       `centre`) and its cost in float64; 0 when there is none; or MORSR_RANGE. */
+    int (*beam_best)(morsr_beam *b, int32_t *doubled, double *cost);
     void (*beam_free)(morsr_beam *b);
+    /* Block Babai with root moves under each tile's metric; centre is overwritten. */
+    int (*babai)(const morsr_factor *f, double *centre, int32_t *doubled, int64_t *ticks);
 
     /* Enumeration below one chamber.  prefix: doubled coordinates of positions m-1, m-2, ...
        (8 each); after: last child already taken, or NULL; inclusive: that child is still to be

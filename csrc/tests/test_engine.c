@@ -136,14 +136,35 @@ static uint64_t searches(const morsr_kernels *k, int m, int table, double *optim
     double *quad = need((size_t)m * 240 * sizeof *quad);
     double cost = 0;
     uint64_t sum = 0, bits;
-    morsr_beam *beam = k->beam_new(&f, s.centre, 5, 3, 2.0, HUGE_VAL);
+    const size_t tiles = (size_t)m;
+    float *ranks = need(((tiles * (tiles - 1) / 2) * 64 + tiles * 312 + 2 * 8 * tiles) * sizeof *ranks);
+    float *upper = ranks + tiles * (tiles - 1) / 2 * 64, *levels = upper + tiles * 312;
+    morsr_ranking r = {0, ranks, upper, upper + 64 * m, upper + 128 * m, upper + 192 * m, levels,
+                       levels + 8 * m};
+    r.unit = k->rank_tables(&f, ranks, upper, upper + 64 * m, upper + 128 * m, upper + 192 * m, levels,
+                            levels + 8 * m, s.work);
+    for (size_t i = 0; i < tiles * 312; ++i) {
+        uint32_t rank_bits;
+        memcpy(&rank_bits, upper + i, sizeof rank_bits);
+        sum = sum * 31 + rank_bits;
+    }
+    morsr_beam *beam = k->beam_new(&f, &r, s.centre, 5, 3, 0.8, HUGE_VAL);
     CHECK(beam != NULL);
     while (k->beam_step(beam, 64) == MORSR_MORE) {}
     CHECK(k->beam_best(beam, point, &cost) == 1);
+    for (int i = 0; i < s.n; ++i) sum = sum * 31 + (uint32_t)point[i];
     sum += (uint64_t)k->beam_ticks(beam);
     k->beam_free(beam);
+    free(ranks);
     double value = k->evaluate(&objective, point, s.work);
     CHECK(fabs(value - cost) < 1e-9 * cost);
+    int32_t *rounded = need((size_t)s.n * sizeof *rounded);
+    double *moved = need((size_t)s.n * sizeof *moved);
+    int64_t spent = 0;
+    memcpy(moved, s.centre, (size_t)s.n * sizeof *moved);
+    CHECK(k->babai(&f, moved, rounded, &spent) == MORSR_OK && spent > 0);
+    for (int i = 0; i < s.n; ++i) sum = sum * 31 + (uint32_t)rounded[i];
+    free(rounded), free(moved);
     k->root_quad(s.q, m, quad);
     sum += (uint64_t)k->descend(&objective, quad, point, 20, s.work);
     const double after = k->evaluate(&objective, point, s.work);

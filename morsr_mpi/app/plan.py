@@ -18,9 +18,10 @@ from typing import Any
 from morsr_mpi.adapters.hdf5_problem import load_problem
 from morsr_mpi.app.environment import apply_cpu_level
 from morsr_mpi.app.node_data import SMALLEST_BYTES
-from morsr_mpi.base.config import FACTOR_CACHE_BYTES, FRONTIER_HIGH_WATER
+from morsr_mpi.base.config import FACTOR_CACHE_BYTES, FRONTIER_HIGH_WATER, RANKING_CACHE_BYTES
 from morsr_mpi.objectives.problem import QuadraticProblem
 from morsr_mpi.search import schedule
+from morsr_mpi.search.diversity import COUNTS
 from morsr_mpi.search.explore import Explorer
 from morsr_mpi.search.frontier import LEAST_PER_TILE
 from morsr_mpi.search.options import SearchOptions
@@ -135,7 +136,7 @@ def memory_of(n: int, k: int, options: SearchOptions, ranks: int) -> Memory:
     chambers = min(most, total * share / (1.0 + share) / UNITS_PER_CHAMBER)
     spent, rung, widest, orders = 0.0, 0, 1, set()
     while spent < budget and rung < 40:
-        beams = schedule.rung(rung, m, k)
+        beams = schedule.rung(rung, m, k, max(COUNTS))
         for beam in beams:
             if spent < budget:
                 spent += beam.units(m)
@@ -143,7 +144,9 @@ def memory_of(n: int, k: int, options: SearchOptions, ranks: int) -> Memory:
                 widest = max(widest, beam.width)
         rung += 1 if beams else 40
     kept = min(FACTOR_CACHE_BYTES, len(orders) * factor)
-    beam_bytes = 24 * widest * n
+    # A beam's state is 13 bytes per node and coordinate; a ranking is half a factor more, and each
+    # rank has its own.
+    beam_bytes = 13 * widest * n + min(RANKING_CACHE_BYTES, (1 + len(orders)) * factor // 2)
     open_chambers = int(k * chambers * CHAMBER_BYTES)
     if ranks == 1 or square < SMALLEST_BYTES:
         work_room = max(3 * square, kept + 2 * square + beam_bytes + open_chambers)

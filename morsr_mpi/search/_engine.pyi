@@ -60,10 +60,24 @@ class FactorView:
         coupling: NDArray[np.float64],
     ) -> None: ...
 
-class Beam:
+def rank_row(j: int) -> int: ...
+
+class RankingView:
     def __init__(
         self,
         factor: FactorView,
+        w: NDArray[np.float32],
+        tiles: NDArray[np.float32],
+        levels: NDArray[np.float32],
+        work: NDArray[np.float64],
+    ) -> None: ...
+    @property
+    def unit(self) -> float: ...
+
+class Beam:
+    def __init__(
+        self,
+        ranking: RankingView,
         centre: NDArray[np.float64],
         width: int,
         branch: int,
@@ -74,6 +88,8 @@ class Beam:
     @property
     def ticks(self) -> int: ...
     def best(self, out: NDArray[np.int32]) -> float | None: ...
+
+def babai(factor: FactorView, centre: NDArray[np.float64], out: NDArray[np.int32]) -> int: ...
 
 class Prove:
     def __init__(

@@ -27,6 +27,16 @@ cdef extern from "engine.h":
         const double *coupling
         const double *lambda_ "lambda"
 
+    ctypedef struct morsr_ranking:
+        double unit
+        const float *w
+        const float *upper
+        const float *metric
+        const float *inverse
+        const float *half_quad
+        const float *weight
+        const float *bend
+
     ctypedef struct morsr_objective:
         int m
         double scale
@@ -59,12 +69,15 @@ cdef extern from "engine.h":
         int64_t (*descend)(const morsr_objective *, const double *, int32_t *, int, double *) nogil
         void (*root_quad)(const double *, int, double *) nogil
         double (*free_distance)(const double *, int) nogil
-        morsr_beam *(*beam_new)(const morsr_factor *, const double *, int, int, double,
-                                double) nogil
+        double (*rank_tables)(const morsr_factor *, float *, float *, float *, float *, float *,
+                              float *, float *, double *) nogil
+        morsr_beam *(*beam_new)(const morsr_factor *, const morsr_ranking *, const double *, int,
+                                int, double, double) nogil
         int (*beam_step)(morsr_beam *, int64_t) nogil
         int64_t (*beam_ticks)(const morsr_beam *) nogil
-        int (*beam_best)(const morsr_beam *, int32_t *, double *) nogil
+        int (*beam_best)(morsr_beam *, int32_t *, double *) nogil
         void (*beam_free)(morsr_beam *) nogil
+        int (*babai)(const morsr_factor *, double *, int32_t *, int64_t *) nogil
         morsr_prove *(*prove_new)(const morsr_factor *, const double *, const int32_t *, int,
                                   const int32_t *, int, int64_t, int64_t, const morsr_objective *,
                                   const int32_t *, const int32_t *, double, double) nogil
@@ -228,16 +241,50 @@ cdef class FactorView:
         self.c.lambda_ = &self.bounds[0]
 
 
+def rank_row(int j):
+    """Where row j of the tables by level starts; row m is their size (csrc/src/engine_rank.inc)."""
+    cdef int k = (j - 1) // 8
+    return 0 if j < 1 else 32 * k * (k + 1) + ((j - 1) % 8) * 8 * (k + 1)
+
+
+cdef class RankingView:
+    """morsr_ranking over NumPy arrays that it fills and keeps alive."""
+
+    cdef morsr_ranking c
+    cdef FactorView factor
+    cdef float[::1] w
+    cdef float[::1] tiles
+    cdef float[::1] levels
+
+    def __init__(self, FactorView factor, float[::1] w, float[::1] tiles, float[::1] levels,
+                 double[::1] work):
+        cdef int m = factor.c.m
+        cdef float *upper = &tiles[0]
+        cdef float *weight = &levels[0]
+        cdef float *bend = &levels[levels.shape[0] // 2]
+        self.factor, self.w, self.tiles, self.levels = factor, w, tiles, levels
+        with nogil:
+            self.c.unit = K.rank_tables(&factor.c, &w[0], upper, upper + 64 * m, upper + 128 * m,
+                                        upper + 192 * m, weight, bend, &work[0])
+        self.c.w, self.c.upper, self.c.metric = &w[0], upper, upper + 64 * m
+        self.c.inverse, self.c.half_quad = upper + 128 * m, upper + 192 * m
+        self.c.weight, self.c.bend = weight, bend
+
+    @property
+    def unit(self):
+        return self.c.unit
+
+
 cdef class Beam:
     cdef morsr_beam *b
     cdef const morsr_kernels *k
-    cdef FactorView factor
+    cdef RankingView ranking
 
-    def __init__(self, FactorView factor, const double[::1] centre, int width, int branch,
+    def __init__(self, RankingView ranking, const double[::1] centre, int width, int branch,
                  double gamma, double limit):
-        self.factor = factor
+        self.ranking = ranking
         self.k = K
-        self.b = K.beam_new(&factor.c, &centre[0], width, branch, gamma, limit)
+        self.b = K.beam_new(&ranking.factor.c, &ranking.c, &centre[0], width, branch, gamma, limit)
         if self.b == NULL:
             raise MemoryError("out of memory for a beam; use a smaller width")
 
@@ -257,8 +304,23 @@ cdef class Beam:
         return self.k.beam_ticks(self.b)
 
     def best(self, int32_t[::1] out):
+        """Once, after the last step: the cost of the best point, which goes into out, or None."""
+        cdef int found
         cdef double cost = 0.0
-        return cost if self.k.beam_best(self.b, &out[0], &cost) else None
+        with nogil:
+            found = self.k.beam_best(self.b, &out[0], &cost)
+        _check(found)
+        return cost if found == 1 else None
+
+
+def babai(FactorView factor, double[::1] centre, int32_t[::1] out):
+    """Block Babai; centre is overwritten.  Returns the ticks."""
+    cdef int64_t ticks = 0
+    cdef int status
+    with nogil:
+        status = K.babai(&factor.c, &centre[0], &out[0], &ticks)
+    _check(status)
+    return ticks
 
 
 cdef class Prove:

@@ -6,7 +6,8 @@ them; where the steps are cut has no influence on the result.
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,10 @@ from morsr_mpi.search.chambers import Chamber, Prefix, unpack
 from morsr_mpi.search.factor import coordinates_of
 from morsr_mpi.search.orders import OrderName
 from morsr_mpi.search.prepare import Part, Prepared
+from morsr_mpi.search.ranking import Rankings
 from morsr_mpi.search.tasks import COMPLETE, PROVE, Task, TaskResult
+
+T = TypeVar("T")
 
 TICKS = int(_engine.TICKS_PER_UNIT)
 #: Sweeps of root moves after a beam; convergence takes a handful.
@@ -44,15 +48,20 @@ def units_of(ticks: int) -> int:
     return -(-ticks // TICKS)
 
 
-def advance(kernel: _engine.Beam | _engine.Prove, ticks: int) -> bool:
-    """One step of a kernel; InputError where a coordinate leaves the range of int32."""
+def kernel_step(call: Callable[[], T]) -> T:
+    """Call a kernel; InputError where a coordinate leaves the range of int32."""
     try:
-        return kernel.step(ticks)
+        return call()
     except OverflowError:
         raise InputError(
             "Q is too ill-conditioned to search: a conditional centre lies beyond 2**28 lattice "
             "steps; add damping to the diagonal of Q or rescale its coordinates"
         ) from None
+
+
+def advance(kernel: _engine.Beam | _engine.Prove, ticks: int) -> bool:
+    """One step of a kernel; InputError where a coordinate leaves the range of int32."""
+    return kernel_step(lambda: kernel.step(ticks))
 
 
 class Explorer:
@@ -82,6 +91,7 @@ class PartExplorer:
     def __init__(self, part: Part) -> None:
         self.problem = part.problem
         self.part = part
+        self.rankings = Rankings(part)
         self._work = np.empty(2 * part.problem.n)
 
     def objective(self, target: int) -> _engine.Objective:
@@ -101,8 +111,8 @@ class CompleteRun:
         self.ticks = 0
         self.best = task.cutoff
         self.point = b""
+        self.values: list[float] = []
         self.beam: _engine.Beam | None = None
-        self.order = np.empty(0, dtype=np.int32)
         self.objective = explorer.objective(task.target)
 
     @property
@@ -115,8 +125,8 @@ class CompleteRun:
         if self.at == len(self.beams):
             return True
         if self.beam is None:
-            self._begin()
-            return False  # a factorisation may have taken long: let the caller poll
+            self._begin()  # a factorisation may have taken long: let the caller poll
+            return self.at == len(self.beams)
         if advance(self.beam, max(1, units) * TICKS):
             self._finish()
         return self.at == len(self.beams)
@@ -124,36 +134,51 @@ class CompleteRun:
     def _begin(self) -> None:
         name, width, branch, gamma = self.beams[self.at]
         part = self.explorer.part
-        factor = part.factor(name)
-        if factor is None:
+        ranking = self.explorer.rankings.get(name)
+        if ranking is None:
+            return  # another rank of this node makes the factor
+        self.ranking = ranking
+        centre = np.ascontiguousarray(part.centres[self.task.target][self.ranking.places])
+        if width == 1:
+            found = np.empty(self.explorer.problem.n, dtype=np.int32)
+            self.ticks += kernel_step(
+                lambda: _engine.babai(self.ranking.factor.view, centre, found)
+            )
+            self._descend(found)
+            self.at += 1
             return
-        self.order = factor.order
-        centre = part.centres[self.task.target][coordinates_of(factor.order)]
         limit = self.best * part.slack
-        self.beam = _engine.Beam(
-            factor.view, np.ascontiguousarray(centre), width, branch, gamma, limit
-        )
+        self.beam = _engine.Beam(self.ranking.view, centre, width, branch, gamma, limit)
 
     def _finish(self) -> None:
         assert self.beam is not None
-        part = self.explorer.part
+        beam = self.beam
         found = np.empty(self.explorer.problem.n, dtype=np.int32)
-        if self.beam.best(found) is not None:
-            doubled = part.origins[self.task.target].copy()
-            doubled[coordinates_of(self.order)] += found
-            self.ticks += self.objective.descend(part.quad, doubled, DESCENT_SWEEPS)
-            value = self.objective.evaluate(doubled)
-            if value < self.best:
-                self.best = value
-                self.point = _little_endian(doubled)
-        self.ticks += self.beam.ticks
+        if kernel_step(lambda: beam.best(found)) is not None:
+            self._descend(found)
+        else:
+            self.values.append(float("inf"))
+        self.ticks += beam.ticks
         self.beam = None
         self.at += 1
+
+    def _descend(self, found: NDArray[np.int32]) -> None:
+        part = self.explorer.part
+        doubled = part.origins[self.task.target].copy()
+        doubled[self.ranking.places] += found
+        self.ticks += self.objective.descend(part.quad, doubled, DESCENT_SWEEPS)
+        value = self.objective.evaluate(doubled)
+        self.values.append(value)
+        if value < self.best:
+            self.best = value
+            self.point = _little_endian(doubled)
 
     def result(self) -> bytes:
         """Canonical bytes of the result."""
         objective = self.best if self.point else float("inf")
-        return TaskResult(units_of(self.ticks), objective, self.point).to_bytes()
+        values = tuple(self.values)
+        work = units_of(self.ticks)
+        return TaskResult(work, objective, self.point, values=values).to_bytes()
 
 
 class ProveRun:

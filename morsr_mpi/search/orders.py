@@ -17,7 +17,7 @@ from morsr_mpi.search import _engine
 
 
 class OrderName(NamedTuple):
-    """kind: 'natural', 'diagonal', 'vblast' or 'random'; seed: of a random order, else 0."""
+    """kind: 'natural', 'diagonal', 'vblast', 'near' or 'random'; seed: of the last two, else 0."""
 
     kind: str
     seed: int = 0
@@ -62,6 +62,21 @@ def random_order(m: int, seed: int) -> NDArray[np.int32]:
     return np.array(sorted(range(m), key=key), dtype=np.int32)
 
 
+#: How far tiles of a near order move: share of all tiles.
+NEAR_SHARE = 0.25
+
+
+def near_order(order: NDArray[np.int32], seed: int) -> NDArray[np.int32]:
+    """Disturb an order: every position is moved back by up to NEAR_SHARE of all, by (m, seed)."""
+    m = int(order.size)
+    places = []
+    for position in range(m):
+        digest = hashlib.sha256(b"morsr-near:%d:%d" % (seed, position)).digest()
+        shift = int.from_bytes(digest[:4], "little") * 2.0**-32
+        places.append((position + NEAR_SHARE * m * shift, position))
+    return order[np.array([position for _, position in sorted(places)], dtype=np.intp)]
+
+
 def order_by_name(
     name: OrderName, Q: NDArray[np.float64], vblast: NDArray[np.int32]
 ) -> NDArray[np.int32]:
@@ -72,6 +87,8 @@ def order_by_name(
         return diagonal_order(Q)
     if name.kind == "vblast":
         return vblast
+    if name.kind == "near":
+        return near_order(vblast, name.seed)
     if name.kind == "random":
         return random_order(vblast.size, name.seed)
     raise InternalError(f"unknown tile order {name.kind!r}")

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from morsr_mpi.lattice import reference as e8
 from morsr_mpi.lattice.e8 import k_nearest
-from morsr_mpi.lattice.points import roots
 from morsr_mpi.search.factor import coordinates_of
 
 
@@ -108,24 +107,6 @@ class Tree:
         centre[tile] = 0.5 * point
         return Node({**node.pinned, j: point}, cost, centre)
 
-    def near_children(self, node: Node, count: int) -> list[Node]:
-        """The children a beam looks at: a point no root improves, then its best neighbours."""
-        j = self.m - 1 - len(node.pinned)
-        tile = slice(8 * j, 8 * j + 8)
-        metric = self.U[tile, tile].T @ self.U[tile, tile]
-
-        def cost(point: NDArray[np.int32]) -> float:
-            step = 0.5 * point - node.centre[tile]
-            return float(step @ metric @ step)
-
-        point = e8.nearest(node.centre[tile][None, :])[0][0]
-        neighbours = roots()
-        while cost(best := min((point + r for r in neighbours), key=cost)) < cost(point):
-            point = best
-        others = sorted((point + r for r in neighbours), key=cost)
-        chosen = [point, *others][: count if j else 1]
-        return [self.pin(node, p, node.partial + cost(p)) for p in chosen]
-
     def look_ahead(self, node: Node) -> float:
         """Sum over the free tiles of the squared distance of their centres to E8."""
         free = self.m - len(node.pinned)
@@ -136,21 +117,6 @@ class Tree:
     def bound(self, node: Node) -> float:
         """Lower bound of every point below a node."""
         return node.partial + float(self.least[self.m - len(node.pinned)]) * self.look_ahead(node)
-
-    def beam(self, width: int, branch: int, gamma: float, limit: float) -> Node | None:
-        """Look-ahead K-best; None when the bound leaves nothing."""
-        level = [self.root]
-        for _ in range(self.m):
-            keyed = []
-            for parent in level:
-                for child in self.near_children(parent, branch):
-                    if self.bound(child) > limit:
-                        continue
-                    weight = gamma * float(self.least[self.m - len(child.pinned)])
-                    keyed.append((child.partial + weight * self.look_ahead(child), child))
-            keyed.sort(key=lambda item: item[0])
-            level = [child for _, child in keyed[:width]]
-        return level[0] if level else None
 
     def points(self, node: Node, limit: float) -> list[Node]:
         """Every complete point below a node with cost at most `limit`, without look-ahead."""

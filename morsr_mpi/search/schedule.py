@@ -1,8 +1,8 @@
 """The one schedule of beams and enumeration, the same for every budget (DESIGN section 2).
 
-Rung g = 0, 1, 2, ... has twice the work of the one before: half of it widens the beam in the good
-orders, half spreads over random orders; then enumeration gets its share.  A budget only says
-where the schedule stops, so a run with W units is an exact prefix of one with 2 W.
+Rung g = 0, 1, 2, ... has beams twice as wide as the one before, in the good orders and in as many
+further ones as have paid for this target (diversity.py); then enumeration gets its share.  A
+budget only says where the schedule stops, so a run with W units is an exact prefix of one with 2 W.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from morsr_mpi.base.config import MAX_BEAM_ENTRIES
+from morsr_mpi.search.diversity import COUNTS
 from morsr_mpi.search.orders import DIAGONAL, NATURAL, VBLAST, OrderName
 
 #: Children of a node that compete in a beam.
 BRANCH = 8
-#: Weights of the look-ahead term, in turn: 1 is the bound, 1.5 to 3 the better heuristic.
-GAMMAS = (2.0, 3.0, 1.5)
+#: Factors of the look-ahead's weights, in turn: one order gives another point with each.
+GAMMAS = (0.65, 0.8, 0.5, 0.72, 0.58, 0.9, 0.45, 0.68)
 FIRST_WIDTH = 16
-#: Random orders of one rung.
-DIVERSITY = 4
+#: Once beams cannot widen any more, the doubling goes into further orders, up to this many.
 MAX_DIVERSITY = 256
 #: A task is worth sending from about this many units; smaller beams share one.
 MIN_TASK_UNITS = 2_000.0
@@ -39,9 +39,9 @@ class BeamSpec:
         return (self.order.kind, self.order.seed, self.width, self.branch, self.gamma)
 
     def units(self, m: int) -> float:
-        """Predicted work: look-ahead over the free tiles, children, descent."""
+        """Predicted work: children and look-ahead of every node, descent."""
         nodes = self.width * m
-        return (nodes * (5.0 * m + 80.0) + 64.0 * m * m) / TICKS_PER_UNIT
+        return (nodes * (0.25 * m + 28.0) + 4.0 * m * m + 64.0 * m) / TICKS_PER_UNIT
 
 
 def factor_units(m: int) -> float:
@@ -49,11 +49,12 @@ def factor_units(m: int) -> float:
     return (8.0 * m) * (8.0 * m) * (8.0 * m) / 7_500.0
 
 
-def rung(g: int, m: int, k: int) -> list[BeamSpec]:
+def rung(g: int, m: int, k: int, further: int) -> list[BeamSpec]:
     """Beams of rung g for m tiles, where k targets share the factorisations.
 
-    Rung 0 is block Babai (width 1) and a narrow beam in the plain orders.  Random orders join
-    once their beams outweigh the factorisation they need.
+    Rung 0 is block Babai (width 1) and a narrow beam in the plain orders.  Later ones have beams in
+    the good orders and in `further` disturbed ones, the same in every rung so that their factors
+    are used again; these join once their beams outweigh the factorisation they need.
     """
     if m == 1:
         return [BeamSpec(NATURAL, 1, 1, 1.0)] if g == 0 else []
@@ -61,18 +62,20 @@ def rung(g: int, m: int, k: int) -> list[BeamSpec]:
         plain = [BeamSpec(order, 1, 1, 1.0) for order in (VBLAST, DIAGONAL, NATURAL)]
         return plain + [BeamSpec(o, FIRST_WIDTH, BRANCH, GAMMAS[0]) for o in (VBLAST, DIAGONAL)]
     widest = max(FIRST_WIDTH, MAX_BEAM_ENTRIES // (8 * m))
-    width = min(FIRST_WIDTH << min(g, 24), widest)
+    width = min(2 * FIRST_WIDTH << min(g, 24), widest)
     gamma = GAMMAS[g % len(GAMMAS)]
-    beams = [BeamSpec(o, width, BRANCH, gamma) for o in (VBLAST, DIAGONAL)]
-    # Once a beam cannot widen any more, the doubling goes into more random orders.
-    further = max(0, g - (widest // FIRST_WIDTH).bit_length() + 1)
-    count = min(MAX_DIVERSITY, DIVERSITY << min(further, 16))
-    for i in range(count):
-        order = OrderName("random", (g << 32) + i)
-        spread = BeamSpec(order, max(FIRST_WIDTH, width // 4), BRANCH, gamma)
+    beyond = max(0, g + 1 - (widest // FIRST_WIDTH).bit_length() + 1)  # rungs since the widest
+    beams = []
+    if beyond < len(GAMMAS):  # the same beam again would find the same point
+        beams = [BeamSpec(order, width, BRANCH, gamma) for order in (VBLAST, DIAGONAL)]
+    if beyond > 0:
+        further = min(MAX_DIVERSITY, max(COUNTS) << min(beyond, 16))
+    for i in range(further):
+        order = OrderName("near", i if beyond == 0 else (g << 32) + i)
+        spread = BeamSpec(order, width, BRANCH, gamma)
         if spread.units(m) * k >= factor_units(m):
             beams.append(spread)
-    return beams
+    return beams or [BeamSpec(OrderName("near", g << 32), width, BRANCH, gamma)]
 
 
 def bundle(beams: list[BeamSpec], m: int, thrift: float) -> tuple[list[BeamSpec], float]:

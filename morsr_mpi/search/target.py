@@ -15,6 +15,7 @@ from morsr_mpi.base.errors import InternalError
 from morsr_mpi.search import frontier_codec, schedule
 from morsr_mpi.search.batches import Batch, total_budget
 from morsr_mpi.search.chambers import Chamber, pack
+from morsr_mpi.search.diversity import Diversity
 from morsr_mpi.search.frontier import Frontier
 from morsr_mpi.search.tasks import COMPLETE, PROVE, Task, TaskResult
 
@@ -41,6 +42,7 @@ class TargetState:
     rung: int = 0
     position: int = 0  # next beam of the rung
     thrift: float = 1.0  # work of the last beams over what was predicted without pruning
+    diversity: Diversity = field(default_factory=Diversity)
     fill: float = 1.0  # work of the last enumeration over its budget
     beam_work: int = 0
     proof_work: int = 0
@@ -117,7 +119,9 @@ class TargetState:
 
     def _plan_beams(self) -> tuple[Task, ...]:
         m = self.tiles
-        beams = schedule.rung(self.rung, m, self.targets)
+        if self.position == 0:
+            self.diversity.choose()
+        beams = schedule.rung(self.rung, m, self.targets, self.diversity.count)
         room = schedule.BATCH_SHARE * self.work
         tasks: list[Task] = []
         while self.position < len(beams):
@@ -171,6 +175,7 @@ class TargetState:
                 opened.extend(result.chambers)
             else:
                 self.beam_work += result.work
+                self.diversity.note(task.body, result.values)
             if result.point and (result.objective, result.point) < (self.objective, self.point):
                 self.objective, self.point = result.objective, result.point
         self._close(pulse, opened, before)
@@ -248,6 +253,7 @@ class TargetState:
             (self.rung, self.position, self.beam_work, self.proof_work),
             (self.batches, self.hungry, self.bundle),
             (self.best_bound, self.thrift, self.fill),
+            self.diversity.fields(),
         )
 
     def _open(self) -> tuple[object, object]:
@@ -267,6 +273,7 @@ class TargetState:
                     (int(rung), int(position), int(beam), int(proof)),
                     (int(batches), bool(hungry), int(bundle)),
                     (float(bound), float(thrift), float(fill)),
+                    tuple(diversity),
                 ),
                 tuple(columns),
                 tuple(ready),
@@ -278,6 +285,7 @@ class TargetState:
                 state.beam_work, state.proof_work, state.batches = beam, proof, batches
                 state.hungry, state.bundle = hungry, bundle
                 state.best_bound, state.thrift, state.fill = bound, thrift, fill
+                state.diversity = Diversity.from_fields(diversity)
                 state.ready = [Batch.from_bytes(bytes(data)) for data in ready]
                 for pulse, data in flight:
                     state.flight[int(pulse)] = Batch.from_bytes(bytes(data))

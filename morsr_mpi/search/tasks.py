@@ -68,6 +68,7 @@ class TaskResult:
     """work: units spent.  point: doubled coordinates of the part as little-endian int32 in natural
     order, and its objective, when it beats the task's cutoff; else empty and inf.  chambers: what
     an enumeration left open.  counts: nodes entered, enumerated, look-aheads, completed points.
+    values: the objective each beam of a complete task found (inf: none).
     """
 
     work: int
@@ -75,11 +76,12 @@ class TaskResult:
     point: bytes
     chambers: tuple[Chamber, ...] = ()
     counts: tuple[int, ...] = ()
+    values: tuple[float, ...] = ()
 
     def to_bytes(self) -> bytes:
         """Canonical bytes; from_bytes is the inverse. Points and chambers are packed small."""
         point, chambers = pack_tiles(self.point), squeeze(pack(self.chambers))
-        return encode((self.work, self.objective, point, chambers, self.counts))
+        return encode((self.work, self.objective, point, chambers, self.counts, self.values))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> TaskResult:
@@ -87,10 +89,17 @@ class TaskResult:
         try:
             fields = decode(data)
             match fields:
-                case (int(work), float(objective), bytes(point), bytes(packed), tuple(counts)):
+                case (
+                    int(work),
+                    float(objective),
+                    bytes(point),
+                    bytes(packed),
+                    tuple(counts),
+                    tuple(values),
+                ) if all(isinstance(value, float) for value in values):
                     chambers = tuple(unpack(expand(packed)))
                     plain = unpack_tiles(point, MAX_DIMENSION // 8)
-                    return cls(work, objective, plain, chambers, counts)
+                    return cls(work, objective, plain, chambers, counts, values)
                 case _:
                     raise InternalError("malformed result: fields of the wrong type")
         except ValueError as error:  # CanonicalError is one

@@ -19,6 +19,7 @@ from morsr_mpi.search.explore import Explorer
 from morsr_mpi.search.factor import coordinates_of
 from morsr_mpi.search.options import SearchOptions
 from morsr_mpi.search.prepare import prepare
+from morsr_mpi.search.ranking import ranking_of
 from morsr_mpi.search.reference import objective
 from morsr_mpi.search.tasks import PROVE, Task, TaskResult
 
@@ -92,7 +93,8 @@ def test_delta_covers_the_rounding_of_costs_and_objectives(
     prepared = prepare(problem).parts[0]
     places = coordinates_of(prepared.vblast)
     centre = np.ascontiguousarray(prepared.centres[0][places])
-    beam = _engine.Beam(prepared.proof.view, centre, 4, 4, 1.0, float("inf"))
+    ranking = ranking_of(prepared.proof)
+    beam = _engine.Beam(ranking.view, centre, 4, 4, 1.0, float("inf"))
     while not beam.step(10**6):
         pass
     found = np.empty(16, dtype=np.int32)
