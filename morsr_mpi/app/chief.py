@@ -14,13 +14,14 @@ from morsr_mpi.app.admission import Admission
 from morsr_mpi.app.audit import seal_entries
 from morsr_mpi.app.environment import launch_columns
 from morsr_mpi.app.fence import Fence
-from morsr_mpi.app.journal import JobJournal, finish_exactly, pulses_of, take_over
+from morsr_mpi.app.journal import JobJournal, ends_in_seal, finish_exactly, pulses_of, take_over
 from morsr_mpi.app.narrator import Narrator, keep_credentials
 from morsr_mpi.app.progress import ProgressLike
 from morsr_mpi.app.records import Records
 from morsr_mpi.app.resume import Start, find_start
 from morsr_mpi.app.rundir import RunDirectory
 from morsr_mpi.app.settings import Settings
+from morsr_mpi.base.errors import ExcludedError
 from morsr_mpi.base.ports import Clock
 from morsr_mpi.node.core import Node
 from morsr_mpi.objectives.problem import QuadraticProblem
@@ -122,6 +123,8 @@ class Chief:
         if self._settings.run_dir is None:
             return None
         self.run = RunDirectory(self._settings.run_dir)
+        if not ended and ends_in_seal(self.run.journal):
+            raise ExcludedError("the run has ended without this rank")
         self._fence = Fence.claim(self.run.fence, token)
         recent = tuple(self.journal.recent)
         if ended:

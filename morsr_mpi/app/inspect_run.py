@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
+from struct import unpack
 
 from morsr_mpi.adapters.hdf5_checkpoint import load_checkpoint, newest_checkpoint
 from morsr_mpi.adapters.hdf5_result import load_result, load_run
@@ -17,7 +19,7 @@ from morsr_mpi.app.verifiers import signer_of
 from morsr_mpi.base.errors import InputError, MorsrError, TamperError
 from morsr_mpi.node.certified import verify_certificates
 from morsr_mpi.objectives.solution import SolveResult
-from morsr_mpi.provenance.bodies import Epoch, Genesis, Pulse, Seal, fingerprint
+from morsr_mpi.provenance.bodies import Body, Epoch, Genesis, Pulse, Regroup, Seal, fingerprint
 from morsr_mpi.provenance.chain import VerifiedChain, verify_chain
 from morsr_mpi.provenance.steps import Step
 
@@ -98,7 +100,10 @@ def _journal(found: Findings, run: RunDirectory, check: bool) -> VerifiedChain |
     )
     pulses = chain.pulses()
     tasks = sum(len(pulse.contributors) // 2 for pulse in pulses)
-    epochs = sum(isinstance(body, Epoch) for body in chain.bodies)
+    epochs = sum(
+        isinstance(body, Epoch) and not isinstance(before, Regroup)
+        for before, body in pairwise(chain.bodies)
+    )
     seal = "sealed" if chain.sealed else "not sealed"
     found.add(
         "journal",
@@ -116,7 +121,12 @@ def _journal(found: Findings, run: RunDirectory, check: bool) -> VerifiedChain |
             f"{votes.certificates} certificates of a quorum for {votes.certified} pulses{open_}; "
             + ("all valid" if genesis.security != "off" else "unsigned, so worth nothing"),
         )
-    counts = tasks_by_rank(pulses)
+    groups = [body for body in chain.bodies if isinstance(body, Regroup)]
+    if groups:
+        found.add("regrouped", f"{len(groups)} time{'s' if len(groups) != 1 else ''}")
+        for rank, why in dict(item for group in groups for item in group.gone).items():
+            found.add("lost", f"rank {rank} {why}")
+    counts = tasks_of_job(chain.bodies)
     for rank, count in sorted(counts.items())[:SHOWN_RANKS]:
         found.add(f"rank {rank}", f"{count} tasks")
     if len(counts) > SHOWN_RANKS:
@@ -131,6 +141,32 @@ def tasks_by_rank(pulses: Sequence[Pulse | Step]) -> dict[int, int]:
     for pulse in pulses:
         data = pulse.contributors
         counts.update(int.from_bytes(data[i : i + 2], "big") for i in range(0, len(data), 2))
+    return dict(counts)
+
+
+def tasks_of_job(bodies: Sequence[Body]) -> dict[int, int]:
+    """Return how many tasks each rank has contributed, by its number in its job.
+
+    Contributors count in the order of their group's members; pulses that a later epoch commits
+    again count for that one.
+    """
+    members: dict[int, tuple[int, ...]] = {}
+    last: dict[int, Pulse | Step] = {}
+    group: tuple[int, ...] = ()
+    before: Body | None = None
+    for body in bodies:
+        if isinstance(body, Regroup):
+            group = unpack(f">{len(body.ranks) // 2}H", body.ranks)
+        elif isinstance(body, Epoch) and not isinstance(before, Regroup):
+            group = ()
+        elif isinstance(body, Pulse | Step):
+            last[body.pulse], members[body.pulse] = body, group
+        before = body
+    counts: Counter[int] = Counter()
+    for number, pulse in last.items():
+        for member, count in tasks_by_rank([pulse]).items():
+            known = members[number]
+            counts[known[member] if member < len(known) else member] += count
     return dict(counts)
 
 

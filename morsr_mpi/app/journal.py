@@ -154,6 +154,14 @@ def finish_exactly(path: Path, recent: Iterable[bytes]) -> tuple[FileJournal, Bo
     return journal, last
 
 
+def ends_in_seal(path: Path) -> bool:
+    """Whether a journal is that of a finished run. Raises TamperError for a damaged one."""
+    if not path.exists():
+        return False
+    records = read_records(path)
+    return bool(records) and isinstance(_body(records, len(records) - 1), Seal)
+
+
 def _next_pulse(records: list[bytes]) -> int:
     """Return the number of the pulse that may follow."""
     for position in range(len(records) - 1, -1, -1):

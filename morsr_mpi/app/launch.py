@@ -23,6 +23,7 @@ from morsr_mpi.app import outcome, processes
 from morsr_mpi.app.environment import LAUNCHED_VARIABLE, forwarded_variables
 from morsr_mpi.app.mpirun import INTEL, MPICH, OPEN_MPI, Mpirun, in_allocation, usable_cores
 from morsr_mpi.app.outcome import OUTCOME_VARIABLE
+from morsr_mpi.app.restarts import is_lost, pause, resumed, what_is_left
 from morsr_mpi.base.errors import EXIT_INTERNAL, UsageError
 
 #: A request to stop is repeated this often: a rank that is still starting up ignores it.
@@ -79,6 +80,8 @@ class Launcher:
         self._repeat_at = 0.0
         self._forward: list[int] = []
         self._outcome: Path | None = None
+        #: After `run` with reports: whether the job ended without a word of the run itself.
+        self.lost = False
 
     def run(self, *, reports: bool = False) -> int:
         """Run to the end; return the exit code of the ranks (128 + signal when killed).
@@ -97,11 +100,14 @@ class Launcher:
         """Look behind mpirun's exit code: what the run itself said counts more."""
         assert self._outcome is not None
         told = outcome.ended_with(self._outcome)
+        silent_stop = self._stopping and not outcome.is_ready(self._outcome)
+        asked = self._interrupts >= 2 or silent_stop
+        self.lost = not asked and is_lost(code or EXIT_INTERNAL, told)
         if told is not None:
             return told
         if code != 0:
             return code
-        if self._stopping and not outcome.is_ready(self._outcome):
+        if silent_stop:
             self._say("stopped before the run began; nothing was written")
             return 128 + signal.SIGINT
         self._say("a rank died before the run ended; go on from the last checkpoint with --resume")
@@ -197,10 +203,30 @@ def _columns() -> int:
 
 
 def launch(
-    mpirun: Mpirun, ranks: int, program: Sequence[str], mpirun_args: Sequence[str] = ()
+    mpirun: Mpirun,
+    ranks: int,
+    program: Sequence[str],
+    mpirun_args: Sequence[str] = (),
+    restarts: int = 0,
 ) -> int:
     """Run `morsr PROGRAM...` on `ranks` ranks and return its exit code.
 
-    Raises UsageError when mpirun cannot be started.
+    restarts: how often a job that was lost is started again on what is left. Raises UsageError
+    when mpirun cannot be started.
     """
-    return Launcher(rank_command(mpirun, ranks, program, mpirun_args)).run(reports=True)
+    arguments, words = list(mpirun_args), list(program)
+    for attempt in range(restarts + 1):
+        launcher = Launcher(rank_command(mpirun, ranks, words, arguments))
+        code = launcher.run(reports=True)
+        if not launcher.lost or attempt == restarts:
+            return code
+        pause(attempt + 1)
+        arguments, ranks, gone = what_is_left(arguments, ranks)
+        words = resumed(words)
+        where = f" without {', '.join(gone)}" if gone else ""
+        print(
+            f"morsr: starting again on {ranks} ranks{where}, restart {attempt + 1} of {restarts}",
+            file=sys.stderr,
+            flush=True,
+        )
+    return EXIT_INTERNAL

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import os
+import shutil
 from pathlib import Path
 
 from morsr_mpi.base.errors import UsageError
@@ -70,6 +71,16 @@ class RunDirectory:
             self.log_file.unlink()
             for part in PARTS:
                 (self.path / part).rmdir()
+            self.path.rmdir()
+
+    def discard_unbegun(self) -> None:
+        """Remove a run directory of which no checkpoint was written: nothing in it is of use."""
+        if any(self.checkpoints.glob("*.h5")) or self.result.exists():
+            return
+        for part in PARTS:
+            shutil.rmtree(self.path / part, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            self.log_file.unlink()
             self.path.rmdir()
 
     @classmethod

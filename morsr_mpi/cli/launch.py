@@ -21,10 +21,22 @@ LAUNCHABLE = ("solve",)
     help="Pass ARG to mpirun (repeat for each word, e.g. --mpirun-arg=--hostfile "
     "--mpirun-arg=hosts).",
 )
+@click.option(
+    "--restarts",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    metavar="K",
+    help="When mpirun or a host is lost, start again on what is left, at most K times.",
+)
 @click.argument("program", nargs=-1, type=click.UNPROCESSED, required=True)
 @click.pass_context
 def command(
-    context: click.Context, ranks: int, mpirun_args: tuple[str, ...], program: tuple[str, ...]
+    context: click.Context,
+    ranks: int,
+    mpirun_args: tuple[str, ...],
+    restarts: int,
+    program: tuple[str, ...],
 ) -> int:
     """Find mpirun, start `solve ...` on N ranks, and look after it.
 
@@ -49,4 +61,4 @@ def command(
     from morsr_mpi.app.launch import launch
     from morsr_mpi.app.mpirun import require_mpirun
 
-    return launch(require_mpirun(), ranks, program, mpirun_args)
+    return launch(require_mpirun(), ranks, program, mpirun_args, restarts)

@@ -173,13 +173,14 @@ main()
 
 
 @pytest.mark.parametrize("ranks", [1, 3])
-def test_an_internal_error_ends_all_ranks_and_leaves_its_traceback(
+def test_an_internal_error_ends_its_rank_and_leaves_its_traceback(
     ranks: int, large: Path, tmp_path: Path, mpi: Command, command: Command
 ) -> None:
     code = BROKEN.format(rank=ranks // 2)
     program = [sys.executable, "-c", code, "solve", large, "--run-dir", tmp_path / "run"]
+    program += ["--work", "20_000"]
     done = mpi(ranks, program) if ranks > 1 else command(program)
-    assert done.code == 70
+    assert done.code == (70 if ranks == 1 else 0), "the other ranks go on"
     # Open MPI now and then ends its own message about the abort with a NUL and no newline.
     lines = [line.strip("\0") for line in done.err.splitlines() if "planted" in line]
     assert len(lines) == 1
