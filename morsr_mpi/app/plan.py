@@ -25,6 +25,7 @@ from morsr_mpi.search.diversity import COUNTS
 from morsr_mpi.search.explore import Explorer
 from morsr_mpi.search.frontier import LEAST_PER_TILE
 from morsr_mpi.search.options import SearchOptions
+from morsr_mpi.search.orders import VBLAST
 from morsr_mpi.search.prepare import prepare
 from morsr_mpi.search.state import Search
 
@@ -152,7 +153,8 @@ def memory_of(n: int, k: int, options: SearchOptions, ranks: int) -> Memory:
         work_room = max(3 * square, kept + 2 * square + beam_bytes + open_chambers)
         return Memory(0, BASE_BYTES + square + factor + work_room + 40 * k * n)
     # What is computed first is dropped before the factors of further orders fill their cache.
-    shared = square + factor + max(3 * square, kept + 2 * square + factor) + 40 * k * n
+    further = min(FACTOR_CACHE_BYTES, len(orders - {VBLAST}) * factor)  # the one being made too
+    shared = square + factor + max(3 * square, further + 2 * square) + 40 * k * n
     return Memory(shared, BASE_BYTES + MPI_BYTES + beam_bytes + open_chambers)
 
 
