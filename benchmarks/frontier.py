@@ -41,7 +41,7 @@ def fill(search: Search, explorer: Explorer, chambers: int) -> None:
     tiles = frontier.tiles
     pending: list[Chamber] = frontier.take(1)
     while len(frontier) + len(pending) < chambers:
-        chamber = pending.pop() if pending else frontier.take(1)[0]
+        chamber = pending.pop(0) if pending else frontier.take(1)[0]
         split = 8 if chamber.depth < tiles // 2 else 0
         task = Task(PROVE, 0, 0, objective, (pack([chamber]), split, 2))
         run = explorer.begin(task)
@@ -155,9 +155,13 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=1024)
     parser.add_argument("--chambers", type=int, default=100_000)
     parser.add_argument("--small", type=int, default=64)
+    parser.add_argument("--no-folding", action="store_true", help="the large frontier alone")
+    parser.add_argument("--folding-only", action="store_true", help="the other part alone")
     parser.set_defaults(seeds=5)
     args = parser.parse_args()
-    rows = large(args) + folding(args)
+    rows = [] if args.folding_only else large(args)
+    if not args.no_folding:
+        rows += folding(args)
     for row in rows:
         row.setdefault("bar", "")
     report(args, rows, ["what", "value", "bar"])
