@@ -10,6 +10,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 
 from morsr_mpi.base.config import FRONTIER_HIGH_WATER
 from morsr_mpi.base.digest import digest_of
@@ -108,7 +109,7 @@ class Frontier:
 
     def __iter__(self) -> Iterator[Chamber]:
         """Open chambers by key."""
-        return iter([self._open[key] for key in sorted(self._open)])
+        return iter(sorted(self._open.values(), key=attrgetter("key")))
 
     def links(self) -> list[Prefix]:
         """Links of the trie, in no particular order."""

@@ -6,6 +6,7 @@ column by column.  The order is that of depth and digest, so that equal frontier
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,8 @@ def encode_frontier(frontier: Frontier) -> tuple[object, ...]:
     (uint8), bounds (float64), tiles of the cursors (32 bytes each where there is one).  All
     little-endian.
     """
-    links = sorted(frontier.links(), key=lambda link: (link.depth, link.digest))
+    # Two sorts by one attribute: pairs would be as many objects as there are links.
+    links = sorted(sorted(frontier.links(), key=attrgetter("digest")), key=attrgetter("depth"))
     index = {link.digest: i for i, link in enumerate(links, 1)}
     chambers = list(frontier)
     parents = [0 if link.parent is None else index[link.parent.digest] for link in links]
