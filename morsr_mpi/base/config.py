@@ -77,13 +77,13 @@ MAX_DOUBLINGS: Final = 6
 # --- search (search/) --------------------------------------------------------------------
 #: Factors of tile orders a rank keeps; at n = 4096 one takes 64 MiB.
 FACTOR_CACHE_BYTES: Final = 192 << 20
-#: Rankings of tile orders a rank keeps, their factors counted; at n = 4096 one takes 100 MiB.
-RANKING_CACHE_BYTES: Final = 256 << 20
+#: Rankings of tile orders a rank keeps beside their factors; at n = 4096 one takes 34 MiB.
+RANKING_CACHE_BYTES: Final = 64 << 20
 #: Open chambers of one target above which the deepest are explored first, so that the frontier
 #: stops growing: depth first opens at most one remainder per tile.
 FRONTIER_HIGH_WATER: Final = 20_000
 #: Nodes times dimension of one beam: its state is 13 bytes per entry.
-MAX_BEAM_ENTRIES: Final = 1 << 23
+MAX_BEAM_ENTRIES: Final = 1 << 22
 
 # --- wire, node and their adapters -------------------------------------------------------
 #: Ranks of one run; a rank number travels in two bytes.

@@ -37,9 +37,8 @@ class Ranking:
 
     @property
     def nbytes(self) -> int:
-        """Memory held, bytes, the factor's included."""
-        own = self.w.nbytes + self.tiles.nbytes + self.levels.nbytes + self.places.nbytes
-        return int(own + self.factor.nbytes)
+        """Memory held beside the factor's, bytes."""
+        return self.w.nbytes + self.tiles.nbytes + self.levels.nbytes + self.places.nbytes
 
 
 def ranking_of(factor: Factor) -> Ranking:
