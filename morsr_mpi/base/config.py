@@ -78,7 +78,7 @@ MAX_DOUBLINGS: Final = 6
 #: Factors of tile orders a rank keeps; at n = 4096 one takes 64 MiB.
 FACTOR_CACHE_BYTES: Final = 192 << 20
 #: Rankings of tile orders a rank keeps beside their factors; at n = 4096 one takes 34 MiB.
-RANKING_CACHE_BYTES: Final = 64 << 20
+RANKING_CACHE_BYTES: Final = 48 << 20
 #: Open chambers of one target above which the deepest are explored first, so that the frontier
 #: stops growing: depth first opens at most one remainder per tile.
 FRONTIER_HIGH_WATER: Final = 20_000
