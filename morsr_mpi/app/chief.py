@@ -21,6 +21,7 @@ from morsr_mpi.app.records import Records
 from morsr_mpi.app.resume import Start, find_start
 from morsr_mpi.app.rundir import RunDirectory
 from morsr_mpi.app.settings import Settings
+from morsr_mpi.app.signals import Requests
 from morsr_mpi.base.errors import ExcludedError
 from morsr_mpi.base.ports import Clock
 from morsr_mpi.node.core import Node
@@ -190,10 +191,12 @@ class Chief:
         )
         self.records.first(search)
 
-    def committed(self, search: Any, wanted: bool) -> None:
-        """After each commit. wanted: a checkpoint was asked for."""
+    def committed(self, search: Any, requests: Requests) -> None:
+        """After each commit: write what is due or asked for, and learn how long that takes."""
+        wanted = requests.take_checkpoint()
         if self.records is not None:
             self.records.committed(search, wanted)
+            requests.reserve = max(requests.reserve, self.records.longest)
 
     def sealed_files(self, size: int, digest: bytes) -> list[tuple[str, int, bytes]]:
         """What the seal names: result.h5, of these bytes, and what lies in ledger and evidence."""

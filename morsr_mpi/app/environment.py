@@ -59,6 +59,16 @@ def launch_info(environ: Mapping[str, str] | None = None) -> LaunchInfo:
     return LaunchInfo()
 
 
+def job_seconds_left(now: float, environ: Mapping[str, str] | None = None) -> float | None:
+    """Return the seconds that Slurm leaves this job; None where it does not say.
+
+    now: seconds since 1970, as SLURM_JOB_END_TIME.
+    """
+    env = os.environ if environ is None else environ
+    end = _number(env.get("SLURM_JOB_END_TIME"))
+    return None if end is None else end - now
+
+
 def _number(text: str | None) -> int | None:
     """Return a non-negative integer, None for anything else."""
     return int(text) if text is not None and text.isascii() and text.isdecimal() else None

@@ -378,7 +378,7 @@ class Job:
 
         def committed(state: Search) -> None:
             if speaks:
-                chief.committed(state, self._requests.take_checkpoint())
+                chief.committed(state, self._requests)
 
         return loop.Hooks(committed, None, chief.keep_evidence, poll, self._log)
 

@@ -53,6 +53,8 @@ class Records:
         self._checkpoints = Interval(min(checkpoint_every, FIRST_SECONDS), now)
         self._results = Interval(RESULT_SECONDS, now)
         self._last_objective = b""
+        #: Seconds that the slowest checkpoint or result has taken so far.
+        self.longest = 0.0
 
     def first(self, search: Search) -> None:
         """Have the state written that the search starts from, so that there is one from then on."""
@@ -116,6 +118,7 @@ class Records:
         write(value)
         cost = self._clock.now() - start + took
         interval.seconds = max(interval.seconds, cost / WRITE_SHARE)
+        self.longest = max(self.longest, cost)
 
     def _store(self, checkpoint: Checkpoint) -> None:
         self._fence.check(now=True)

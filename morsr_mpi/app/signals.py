@@ -10,10 +10,19 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
 
+from morsr_mpi.app.environment import job_seconds_left
+
+#: Share of --max-hours that is used, so that the end of a run fits in.
+MAX_HOURS_SHARE = 0.99
+#: Kept back of a batch job's time for the end of a run, beside what checkpoints take.
+END_RESERVE_SECONDS = 30.0
+#: How many of the slowest checkpoint so far have to fit in before the deadline.
+RESERVE = 2.0
 #: The stop file is looked for this often; a stat on a slow file system may take a while.
 STOP_FILE_SECONDS = 0.25
 
@@ -35,6 +44,9 @@ class Requests:
         self.stop_file = stop_file
         self.deadline = deadline
         self.reason: str | None = None
+        #: Seconds kept back before the deadline: what the slowest checkpoint has taken.
+        self.reserve = 0.0
+        self._why = "--max-hours is used up"
         self._checkpoint = False
         self._interrupts = interrupts
         self._next_look = 0.0
@@ -70,10 +82,19 @@ class Requests:
         else:
             self.ask_to_stop(signal.Signals(number).name)
 
-    def limit(self, max_hours: float | None, begin: float) -> None:
-        """Stop after some hours; begin: of the run, monotonic seconds."""
+    def limit(self, max_hours: float | None, begin: float, remaining: float | None = None) -> None:
+        """Stop in time for the wall time; begin: of the run, monotonic seconds.
+
+        remaining: seconds from now that the batch job has left; default: what the environment
+        says, if anything. A hundredth of --max-hours is kept back, of a job END_RESERVE_SECONDS.
+        """
         if max_hours is not None:
-            self.deadline = begin + 3600.0 * max_hours
+            self.deadline = begin + 3600.0 * max_hours * MAX_HOURS_SHARE
+        left = job_seconds_left(time.time()) if remaining is None else remaining
+        if left is not None:
+            end = time.monotonic() + left - END_RESERVE_SECONDS
+            if self.deadline is None or end < self.deadline:
+                self.deadline, self._why = end, "the job's wall time is nearly used up"
 
     def ask_to_stop(self, reason: str) -> None:
         """Note a request to stop; the first reason stands."""
@@ -89,8 +110,9 @@ class Requests:
 
         now: monotonic seconds.
         """
-        if self.reason is None and self.deadline is not None and now >= self.deadline:
-            self.ask_to_stop("--max-hours is used up")
+        late = self.deadline is not None and now >= self.deadline - RESERVE * self.reserve
+        if self.reason is None and late:
+            self.ask_to_stop(self._why)
         if self.reason is None and self.stop_file is not None and now >= self._next_look:
             self._next_look = now + STOP_FILE_SECONDS
             if self.stop_file.exists():
