@@ -23,7 +23,7 @@ def small(calibration: Calibration) -> Calibration:
         tuple((0.005 + 0.001 * ((7 * i + 3 * p) % 31), 200, 20.0) for i in range(64))
         for p in range(12)
     )
-    recorded = Recorded(8, pulses, 2e-5, 3e-5, 0.0)
+    recorded = Recorded(8, pulses, 2e-5, 3e-5, 1e-3, 0.0)
     return replace(calibration, workloads={"b": {8: recorded}})
 
 
@@ -35,7 +35,9 @@ def test_pulses_and_messages_give_the_same_efficiency(ranks: int) -> None:
         tuple(Item(int(t * UNITS_PER_SECOND), size, w) for t, size, w in pulse)
         for pulse in pulses_of(recorded, "b", PULSES)
     )
-    exact = predict_nodes(cal, SHM, workload, ranks, recorded.plan, recorded.commit)
+    exact = predict_nodes(
+        cal, SHM, workload, ranks, recorded.plan, recorded.commit, recorded.digest
+    )
     rough = predict(cal, SHM, "b", 8, ranks, recheck=0.0)
     assert rough.efficiency == pytest.approx(exact.efficiency, rel=0.05)
 

@@ -29,12 +29,14 @@ class Network:
 @dataclass(frozen=True)
 class Recorded:
     """A recorded run. pulses: of (CPU seconds, bytes of the result, predicted units) for each
-    task; plan, commit: CPU seconds per task; prepare: of the factorisation."""
+    task; plan, commit: CPU seconds per task; digest: of S, once a pulse; prepare: of the
+    factorisation."""
 
     n: int
     pulses: tuple[tuple[tuple[float, int, float], ...], ...]
     plan: float
     commit: float
+    digest: float
     prepare: float
 
 
@@ -102,6 +104,7 @@ def _parse(data: dict[str, Any]) -> Calibration:
                 tuple(tuple((float(t), int(s), float(w)) for t, s, w in p) for p in run["pulses"]),
                 run["plan_per_task"],
                 run["commit_per_task"],
+                run["digest_per_pulse"],
                 run["prepare_seconds"],
             )
             for n, run in runs.items()

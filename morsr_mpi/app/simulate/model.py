@@ -138,6 +138,7 @@ class _Ranks:
         plan = len(tasks) * (
             self._recorded.plan + self._recorded.commit + cal.assign_task + n * cal.assign_pair
         )
+        plan += self._recorded.digest
         said = frames * cal.sign + opened * (cal.verify + cal.frame)
         rounds = own.max() / ROUND_INTERVAL_SECONDS + 1.0
         idle_turns = rounds * (cal.turn + n * cal.slot)

@@ -50,10 +50,17 @@ class PresetConduct:
 class CostlySearch(WorkloadSearch):
     """A workload whose planning, assignment and committing take time."""
 
-    def __init__(self, workload: Workload, clock: SimulatedClock, plan: float, commit: float):
+    def __init__(
+        self,
+        workload: Workload,
+        clock: SimulatedClock,
+        plan: float,
+        commit: float,
+        digest: float,
+    ) -> None:
         super().__init__(workload)
         self._clock = clock
-        self._plan, self._commit = plan, commit
+        self._plan, self._commit, self._digest = plan, commit, digest
 
     def plan(self) -> tuple[int, Sequence[WorkloadTask]]:
         """Plan and take the time."""
@@ -64,7 +71,7 @@ class CostlySearch(WorkloadSearch):
     def commit(self, pulse: int, results: Sequence[bytes]) -> None:
         """Commit and take the time."""
         super().commit(pulse, results)
-        self._clock.charge(self._commit * len(results))
+        self._clock.charge(self._commit * len(results) + self._digest)
 
 
 @dataclass
@@ -89,9 +96,11 @@ def predict_nodes(
     ranks: int,
     plan: float = 0.0,
     commit: float = 0.0,
+    digest: float = 0.0,
     lag: int = 0,
 ) -> NodePrediction:
-    """Simulate every message of a run. plan, commit: CPU seconds per task."""
+    """Simulate every message of a run. plan, commit: CPU seconds per task; digest: per
+    pulse."""
     cal = calibration
     costs = Costs(
         unit=1.0 / UNITS_PER_SECOND,
@@ -105,7 +114,7 @@ def predict_nodes(
 
     def node(rank: int, clock: SimulatedClock) -> Node:
         settings = NodeSettings(rank, ranks, sha256(b"p"), sha256(b"o"), lag=lag)
-        search = CostlySearch(workload, clock, per_task, commit)
+        search = CostlySearch(workload, clock, per_task, commit, digest)
         signer = CostlySigner(Ed25519Signer(sha256(b"%d" % rank)), clock, costs)
         return Node(settings, search, signer, MemoryStore())
 
@@ -117,7 +126,7 @@ def predict_nodes(
     wall = max(seat.finished_at or float("inf") for seat in cluster.seats)
     explored = sum(item.units for pulse in workload for item in pulse) / UNITS_PER_SECOND
     busy = sum(seat.clock.cpu() for seat in cluster.seats)
-    inner = sum(map(len, workload)) * ranks * (per_task + commit)
+    inner = sum(map(len, workload)) * ranks * (per_task + commit) + len(workload) * ranks * digest
     messages: Counter[str] = Counter()
     sizes: Counter[str] = Counter()
     for counter in counting:
