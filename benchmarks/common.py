@@ -22,6 +22,7 @@ from morsr_mpi.search.explore import Explorer
 from morsr_mpi.search.options import SearchOptions
 from morsr_mpi.search.prepare import prepare
 from morsr_mpi.search.state import Search
+from morsr_mpi.search.tasks import Task
 
 T = TypeVar("T")
 
@@ -57,9 +58,15 @@ def sphere_bound(problem: QuadraticProblem) -> float:
 
 
 def solve_on_one_core(
-    problem: QuadraticProblem, work: int | None, seconds: float = math.inf
+    problem: QuadraticProblem,
+    work: int | None,
+    seconds: float = math.inf,
+    watch: Callable[[Task, bytes], None] | None = None,
 ) -> Solution:
-    """Everything from the problem to its solution in this process; stops after CPU seconds."""
+    """Everything from the problem to its solution in this process; stops after CPU seconds.
+
+    watch sees every task with its result.
+    """
     start = time.process_time()
     prepared = prepare(problem)
     search = Search(problem, prepared, SearchOptions(work))
@@ -72,6 +79,8 @@ def solve_on_one_core(
             while not run.step(100_000):
                 pass
             results.append(run.result())
+            if watch is not None:
+                watch(task, results[-1])
         search.commit(pulse, results)
     return search.solution()
 
@@ -112,13 +121,23 @@ def arguments(description: str) -> argparse.ArgumentParser:
 
 def report(args: argparse.Namespace, rows: list[dict[str, Any]], columns: Sequence[str]) -> None:
     """Print the table and write the JSON."""
+    table(rows, columns)
+    if args.json:
+        write(args.json, {"rows": rows})
+
+
+def table(rows: list[dict[str, Any]], columns: Sequence[str]) -> None:
+    """Print some columns of the rows."""
     text = [[_cell(row.get(column)) for column in columns] for row in rows]
     widths = [max(len(c), *(len(line[i]) for line in text)) for i, c in enumerate(columns)]
     print("  ".join(column.ljust(width) for column, width in zip(columns, widths, strict=True)))
     for line in text:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)))
-    if args.json:
-        args.json.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1))
+
+
+def write(path: Path, measured: dict[str, Any]) -> None:
+    """Write measurements as JSON, with the machine they are of."""
+    path.write_text(json.dumps({"machine": machine(), **measured}, indent=1))
 
 
 def _cell(value: object) -> str:

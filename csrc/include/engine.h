@@ -23,10 +23,21 @@ enum {
 };
 
 /* Vectors of the table of short vectors that are looked at together. */
-#define SHORT_BATCH 32
+#define SHORT_BATCH 16
+
+/* Tiles up to which weights are made coordinate by coordinate (propose_weights). */
+#define MORSR_WEIGHT_TILES 16
 
 /* Deterministic work: 64 ticks are one unit, about a microsecond of one current core. */
 #define MORSR_TICKS_PER_UNIT 64
+
+/* Tables of short vectors of E8 (engine_table.inc). */
+typedef struct morsr_tables {
+    const float *rows; /* NULL: no tables */
+    const int32_t *counts;
+    const int64_t *starts; /* of each table, in floats */
+    const double *limits;
+} morsr_tables;
 
 /* What depends on (Q, order) alone; shared by all targets.  All memory is the caller's. */
 typedef struct morsr_factor {
@@ -35,17 +46,21 @@ typedef struct morsr_factor {
     const double *w;      /* blocks W_bj = (U^-1)_bj U_jj, b < j, at (j(j-1)/2 + b) * 64, [k][i]:
                              column k of tile j, row i of tile b */
     const double *quad;   /* [m][240] alpha^T U_jj^T U_jj alpha for the roots, from tile_quad */
-    /* Short vectors of E8, one of each pair a, -a, sorted by |U_jj a|^2: per tile 9 rows of
-       short_count floats: a_0 .. a_7 and the squared norm, rounded to nearest.
-       All vectors of squared norm below short_limit[j] are there; rows are filled up with
-       infinite norms.  short_count is a multiple of SHORT_BATCH, or 0: no table. */
-    int short_count;
-    const float *short_vectors;
-    const double *short_limit;
-    /* [m] coupling[j] >= ||(U^-1)_Fj||_2 for the tiles F before j: how far deciding tile j at cost
-       tau moves the centres of F, at most coupling[j] * sqrt(tau).  Used with a table only. */
+    /* Short vectors under the metric of each tile, U_jj^T U_jj: m tables, or none. */
+    morsr_tables children;
+    /* [m] coupling[j] >= ||D^(1/2) (U^-1)_Fj||_2 for the tiles F before j and their weights D: how
+       far deciding tile j at cost tau moves the centres of F, at most coupling[j] * sqrt(tau) in
+       the norm of the weights.  Used with a table only. */
     const double *coupling;
-    const double *lambda; /* [m+1] lambda[j]: for the bound of the free tiles 0..j-1 */
+    const double *block_coupling; /* the same for the blocks below */
+    const double *lambda; /* [m+1] lambda[j]: a beam's weight of the free tiles 0..j-1 */
+    /* Of the enumeration's look-ahead: for each j = 1 .. m the 8 j weights of the tiles 0 .. j-1,
+       one list after the other; the list of j begins at 4 j (j - 1). */
+    const double *weights;
+    /* Its second look-ahead, m <= MORSR_WEIGHT_TILES: for each j the 8x8 blocks of the tiles 0 ..
+       j-1 and a table for each, those of j from j (j - 1) / 2 on.  NULL: none. */
+    const double *blocks;
+    morsr_tables free;
 } morsr_factor;
 
 /* A factor as beams see it, in float32 and in units of `unit` (a power of four), from rank_tables. */
@@ -90,8 +105,18 @@ typedef struct morsr_kernels {
     void (*tri_inverse)(const double *u, double *g, int n);
     /* Diagonal blocks and W of morsr_factor from U and G. */
     void (*factor_blocks)(const double *u, const double *g, double *diag, double *w, int m);
-    /* out[j] >= ||(U^-1)_Fj||_2 from the blocks of W and U_jj. */
-    void (*couplings)(const double *diag, const double *w, int m, double *out);
+    /* morsr_factor.coupling from the blocks of W and U_jj and the weights, or block_coupling (then
+       weights are not read). */
+    void (*couplings)(const double *diag, const double *w, const double *weights,
+                      const double *blocks, int m, double *out);
+    /* Weights and blocks for morsr_factor (m <= MORSR_WEIGHT_TILES), not proven (engine_bound.inc).
+       g: of Q, of Q - least I; s has n*n doubles, work 18 n. */
+    void (*propose_weights)(const double *g, int m, double *weights, double *s, double *work);
+    void (*propose_blocks)(const double *g, int m, int all, double least, double *blocks,
+                           double *d, double *s, double *work);
+    int64_t (*short_tables)(const double *grams, int tiles, const double *half, int count,
+                            double next, double least, double most, float *out, int32_t *counts,
+                            double *limits);
     void (*tile_quad)(const double *diag, int m, double *quad);
     /* out[0] >= || |U||G| ||_2^2, out[1] >= max_j || |U_jj||G_jj| ||_F, out[2] = trace of U^T U,
        up to the rounding of these sums themselves. */
@@ -111,8 +136,20 @@ typedef struct morsr_kernels {
     /* quad[b][r] = alpha_r^T Q_bb alpha_r for the 240 roots. */
     void (*root_quad)(const double *q, int m, double *quad);
 
-    /* Sum over the tiles 0..j-1 of dist^2(c_b, E8): the look-ahead of one node. */
-    double (*free_distance)(const double *centres, int j);
+    /* Look-ahead of one node with the tiles 0..j-1 free, under the weights of j (8 j of them);
+       part[b]: what tile b adds. */
+    double (*free_bound)(const double *weights, const double *centres, int j, double *part);
+    /* The same by blocks. */
+    double (*block_bound)(const morsr_factor *f, int j, const double *centres);
+    /* Two look-aheads of `count` children of the node with these centres, tile j being decided:
+       step[k][i] is coordinate k of p - c for child i (count doubles a row), start their partial
+       costs.  Beams (crowded = 0): key = start + weight sum dist^2, eight children at a time, no
+       longer than one of the eight is within `limit`.  Enumerations: the weights of the factor,
+       children above `limit` get an infinite key.  Returns the tile look-aheads done (in eights),
+       or -1: no memory. */
+    int64_t (*look_ahead)(const morsr_factor *f, int j, const double *centres, const double *step,
+                          const double *start, int count, int crowded, double weight, double limit,
+                          double *key);
 
     /* Fills the arrays of a morsr_ranking and returns its unit; work has 2m doubles. */
     double (*rank_tables)(const morsr_factor *f, float *w, float *upper, float *metric,
@@ -154,7 +191,8 @@ typedef struct morsr_kernels {
        canonical order; 0 above the depth the enumeration began at. */
     const int64_t *(*prove_ranks)(const morsr_prove *p, int64_t i);
     int (*prove_best)(const morsr_prove *p, int32_t *doubled, double *objective);
-    void (*prove_stats)(const morsr_prove *p, int64_t out[4]);
+    /* Nodes entered, enumeration nodes, tile look-aheads, completed points, look-aheads by blocks. */
+    void (*prove_stats)(const morsr_prove *p, int64_t out[5]);
     void (*prove_free)(morsr_prove *p);
 } morsr_kernels;
 

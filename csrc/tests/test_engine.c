@@ -90,47 +90,138 @@ static void linear_algebra(const morsr_kernels *k, int m) {
     drop(&s);
 }
 
-enum { SHORT = 2401 };
+/* One of each pair a, -a of the E8 vectors of squared length 2 and 4: [8][1200]. */
+enum { HALF = 1200 };
 
-/* Gives a factor a table of its shortest vectors; returns the memory to free. */
-static void *give_table(morsr_factor *f) {
-    const int m = f->m, count = (SHORT / 2 + SHORT_BATCH - 1) / SHORT_BATCH * SHORT_BATCH;
-    const size_t floats = (size_t)m * 9 * (size_t)count;
-    char *memory = need(floats * sizeof(float) + 2 * (size_t)m * sizeof(double));
-    float *vectors = (float *)(void *)(memory + 2 * (size_t)m * sizeof(double));
-    double *limits = (double *)(void *)memory, *coupling = limits + m;
-    e8_point *near = need(SHORT * sizeof *near);
-    for (size_t i = 0; i < floats; ++i) vectors[i] = 0;
-    for (int j = 0; j < m; ++j) {
-        const double zero[8] = {0};
-        float *table = vectors + (size_t)j * 9 * (size_t)count;
-        int found = 0, kept = 0;
-        int64_t nodes = 0;
-        CHECK(e8_knearest_baseline(f->diag + j * 64, zero, 0, HUGE_VAL, NULL, SHORT, near, &found,
-                                   &nodes) == E8_OK);
-        for (int i = 0; i < found; ++i) {
-            int first = 0;
-            while (first < 8 && near[i].d[first] == 0) ++first;
-            if (first == 8 || near[i].d[first] < 0) continue;
-            if (kept == count) break;
-            for (int k = 0; k < 8; ++k) table[k * count + kept] = 0.5f * (float)near[i].d[k];
-            table[8 * count + kept++] = (float)near[i].cost;
-        }
-        for (; kept < count; ++kept) table[8 * count + kept] = HUGE_VALF;
-        limits[j] = near[found - 1].cost * (1 - 1e-9);
+static double *half_of_the_short_vectors(void) {
+    enum { ALL = 2401 };
+    double identity[64] = {0}, zero[8] = {0}, *half = need(8 * HALF * sizeof *half);
+    e8_point *near = need(ALL * sizeof *near);
+    int found = 0, kept = 0;
+    int64_t nodes = 0;
+    for (int i = 0; i < 8; ++i) identity[9 * i] = 1;
+    CHECK(e8_knearest_baseline(identity, zero, 0, 4.5, NULL, ALL, near, &found, &nodes) == E8_OK);
+    CHECK(found == ALL);
+    for (int i = 0; i < found; ++i) {
+        int first = 0;
+        while (first < 8 && near[i].d[first] == 0) ++first;
+        if (first == 8 || near[i].d[first] < 0) continue;
+        for (int k = 0; k < 8; ++k) half[k * HALF + kept] = 0.5 * near[i].d[k];
+        ++kept;
     }
+    CHECK(kept == HALF);
     free(near);
-    f->short_count = count, f->short_vectors = vectors, f->short_limit = limits;
-    f->coupling = coupling;
+    return half;
+}
+
+/* Every vector of the tables is where its norm puts it, and none of norm below the limit is
+   missing; the tables are then given to `out`.  Returns the memory to free. */
+static void *give_tables(const morsr_kernels *k, const double *grams, int tiles,
+                         morsr_tables *out) {
+    double *half = half_of_the_short_vectors();
+    const size_t room = 9 * (size_t)tiles * (HALF + SHORT_BATCH) * sizeof(float);
+    char *memory = need((size_t)tiles * 24 + room);
+    double *limits = (double *)(void *)memory;
+    int64_t *starts = (int64_t *)(void *)(limits + tiles);
+    int32_t *counts = (int32_t *)(void *)(starts + tiles);
+    float *rows = (float *)(void *)(memory + (size_t)tiles * 24);
+    const int64_t written =
+        k->short_tables(grams, tiles, half, HALF, 6.0, 1e-25, 1e25, rows, counts, limits);
+    int64_t at = 0;
+    for (int t = 0; t < tiles; ++t) {
+        starts[t] = at;
+        int within = 0, there = 0;
+        for (int i = 0; i < HALF; ++i) {
+            double norm = 0;
+            for (int p = 0; p < 8; ++p)
+                for (int q = 0; q < 8; ++q)
+                    norm += half[p * HALF + i] * grams[64 * t + 8 * p + q] * half[q * HALF + i];
+            within += norm < limits[t];
+        }
+        const float *norm = rows + at + 8 * (int64_t)counts[t];
+        for (int i = 0; i < counts[t]; ++i) {
+            CHECK(i == 0 || norm[i - 1] <= norm[i]);
+            there += norm[i] < HUGE_VALF;
+        }
+        CHECK(counts[t] % SHORT_BATCH == 0 && there >= within && there - within < 8);
+        at += 9 * (int64_t)counts[t];
+    }
+    CHECK(at == written);
+    free(half);
+    out->rows = rows, out->counts = counts, out->starts = starts, out->limits = limits;
     return memory;
+}
+
+/* What an enumeration needs besides the factor: weights and blocks, surely bounds, and tables. */
+typedef struct {
+    double *weights, *blocks, *coupling, *grams;
+    void *children, *free;
+} bounds;
+
+static bounds give_bounds(const morsr_kernels *k, const setting *s, morsr_factor *f, int tables) {
+    const size_t m = (size_t)s->m, n = 8 * m, pairs = m * (m + 1) / 2;
+    bounds b = {need(8 * pairs * sizeof(double)), need(64 * pairs * sizeof(double)),
+                need(2 * m * sizeof(double)), need(64 * m * sizeof(double)), NULL, NULL};
+    double *scratch = need(n * n * sizeof *scratch), *work = need(18 * n * sizeof *work);
+    double *g = need(n * n * sizeof *g), *u = need(n * n * sizeof *u);
+    k->propose_weights(s->g, s->m, b.weights, scratch, work);
+    for (size_t i = 0; i < 8 * pairs; ++i) b.weights[i] *= 0.999;
+    f->weights = b.weights;
+    f->coupling = b.coupling;
+    k->couplings(s->diag, s->w, b.weights, NULL, s->m, b.coupling);
+    if (tables) {
+        memcpy(u, s->q, n * n * sizeof *u);
+        for (size_t i = 0; i < n; ++i) u[i * n + i] -= 0.01;
+        CHECK(k->cholesky(u, s->n) == -1);
+        k->tri_inverse(u, g, s->n);
+        double *d = need(64 * m * sizeof *d);
+        k->propose_blocks(g, s->m, 1, 0.01, b.blocks, d, scratch, work);
+        free(d);
+        for (size_t i = 0; i < 64 * pairs; ++i) b.blocks[i] *= 0.999;
+        for (size_t j = 0; j < m; ++j)
+            for (size_t p = 0; p < 8; ++p)
+                for (size_t q = 0; q < 8; ++q) {
+                    double t = 0;
+                    for (size_t r = 0; r < 8; ++r)
+                        t += s->diag[64 * j + 8 * r + p] * s->diag[64 * j + 8 * r + q];
+                    b.grams[64 * j + 8 * p + q] = t;
+                }
+        b.children = give_tables(k, b.grams, s->m, &f->children);
+        b.free = give_tables(k, b.blocks, (int)pairs, &f->free);
+        f->blocks = b.blocks;
+        f->block_coupling = b.coupling + m;
+        k->couplings(s->diag, s->w, NULL, b.blocks, s->m, b.coupling + m);
+        /* Q_FF - D stays positive definite at every depth. */
+        for (size_t j = 1; j <= m; ++j)
+            for (int kind = 0; kind < 2; ++kind) {
+                const size_t size = 8 * j;
+                for (size_t p = 0; p < size; ++p)
+                    for (size_t q = 0; q < size; ++q) u[p * size + q] = s->q[p * n + q];
+                for (size_t p = 0; p < size; ++p)
+                    if (kind == 0)
+                        u[p * size + p] -= b.weights[4 * j * (j - 1) + p];
+                    else
+                        for (size_t q = 0; q < 8; ++q)
+                            u[p * size + p / 8 * 8 + q] -= b.blocks[32 * j * (j - 1) + 8 * p + q];
+                CHECK(k->cholesky(u, (int)size) == -1);
+            }
+    }
+    free(scratch), free(work), free(g), free(u);
+    return b;
+}
+
+static void drop_bounds(bounds *b) {
+    free(b->weights), free(b->blocks), free(b->coupling), free(b->grams);
+    free(b->children), free(b->free);
 }
 
 /* A beam and an exhausted enumeration; returns a checksum that must not depend on the level. */
 static uint64_t searches(const morsr_kernels *k, int m, int table, double *optimum) {
     setting s = make(k, m, 0.4);
-    morsr_factor f = {m, s.diag, s.w, s.quad, 0, NULL, NULL, NULL, s.lambda};
-    void *memory = table ? give_table(&f) : NULL;
-    if (table) k->couplings(s.diag, s.w, m, (double *)(uintptr_t)f.coupling);
+    morsr_factor f;
+    memset(&f, 0, sizeof f);
+    f.m = m, f.diag = s.diag, f.w = s.w, f.quad = s.quad, f.lambda = s.lambda;
+    bounds extra = give_bounds(k, &s, &f, table);
     const morsr_objective objective = {m, 1.0, s.q, s.target};
     int32_t *point = need((size_t)s.n * sizeof *point), *best = need((size_t)s.n * sizeof *best);
     double *quad = need((size_t)m * 240 * sizeof *quad);
@@ -229,7 +320,8 @@ static uint64_t searches(const morsr_kernels *k, int m, int table, double *optim
     sum += (uint64_t)count;
     memcpy(&bits, &whole, sizeof bits);
     *optimum = whole;
-    free(memory), free(todo), free(point), free(best), free(quad);
+    drop_bounds(&extra);
+    free(todo), free(point), free(best), free(quad);
     drop(&s);
     return sum * 31 + bits;
 }

@@ -3,6 +3,7 @@ from numpy.typing import NDArray
 
 TICKS_PER_UNIT: int
 SHORT_BATCH: int
+WEIGHT_TILES: int
 
 def best_level() -> int: ...
 def level_name() -> str: ...
@@ -16,8 +17,37 @@ def factor_blocks(
     w: NDArray[np.float64],
 ) -> None: ...
 def couplings(
-    diag: NDArray[np.float64], w: NDArray[np.float64], out: NDArray[np.float64]
+    diag: NDArray[np.float64],
+    w: NDArray[np.float64],
+    weights: NDArray[np.float64],
+    blocks: NDArray[np.float64],
+    out: NDArray[np.float64],
 ) -> None: ...
+def propose_weights(
+    g: NDArray[np.float64],
+    weights: NDArray[np.float64],
+    s: NDArray[np.float64],
+    work: NDArray[np.float64],
+) -> None: ...
+def propose_blocks(
+    g: NDArray[np.float64],
+    all: bool,
+    least: float,
+    blocks: NDArray[np.float64],
+    d: NDArray[np.float64],
+    s: NDArray[np.float64],
+    work: NDArray[np.float64],
+) -> None: ...
+def short_tables(
+    grams: NDArray[np.float64],
+    half: NDArray[np.float64],
+    bound: float,
+    least: float,
+    most: float,
+    rows: NDArray[np.float32],
+    counts: NDArray[np.int32],
+    limits: NDArray[np.float64],
+) -> int: ...
 def tile_quad(diag: NDArray[np.float64], quad: NDArray[np.float64]) -> None: ...
 def factor_norms(
     u: NDArray[np.float64], g: NDArray[np.float64], work: NDArray[np.float64]
@@ -32,7 +62,9 @@ def vblast(
     work: NDArray[np.float64],
 ) -> None: ...
 def root_quad(q: NDArray[np.float64], quad: NDArray[np.float64]) -> None: ...
-def free_distance(centres: NDArray[np.float64], tiles: int) -> float: ...
+def free_bound(
+    weights: NDArray[np.float64], centres: NDArray[np.float64], part: NDArray[np.float64]
+) -> float: ...
 
 class Objective:
     def __init__(
@@ -47,6 +79,15 @@ class Objective:
         self, quad: NDArray[np.float64], doubled: NDArray[np.int32], max_sweeps: int
     ) -> int: ...
 
+class Tables:
+    def __init__(
+        self,
+        rows: NDArray[np.float32],
+        counts: NDArray[np.int32],
+        starts: NDArray[np.int64],
+        limits: NDArray[np.float64],
+    ) -> None: ...
+
 class FactorView:
     def __init__(
         self,
@@ -55,10 +96,24 @@ class FactorView:
         w: NDArray[np.float64],
         quad: NDArray[np.float64],
         bounds: NDArray[np.float64],
-        vectors: NDArray[np.float32],
-        limits: NDArray[np.float64],
+        weights: NDArray[np.float64],
         coupling: NDArray[np.float64],
+        children: Tables | None,
+        blocks: NDArray[np.float64],
+        block_coupling: NDArray[np.float64],
+        free: Tables | None,
     ) -> None: ...
+    def block_bound(self, centres: NDArray[np.float64]) -> float: ...
+    def look_ahead(
+        self,
+        centres: NDArray[np.float64],
+        step: NDArray[np.float64],
+        start: NDArray[np.float64],
+        crowded: bool,
+        weight: float,
+        limit: float,
+        key: NDArray[np.float64],
+    ) -> int: ...
 
 def rank_row(j: int) -> int: ...
 
@@ -124,4 +179,4 @@ class Prove:
         after: NDArray[np.int32],
     ) -> tuple[int, int, float, bool]: ...
     def best(self, out: NDArray[np.int32]) -> float | None: ...
-    def stats(self) -> tuple[int, int, int, int]: ...
+    def stats(self) -> tuple[int, int, int, int, int]: ...

@@ -7,98 +7,9 @@ Shapes and values are checked one floor up, in kernels.py; nothing here is for u
 from libc.stdint cimport int32_t, int64_t
 
 
-cdef extern from "engine.h":
-    enum:
-        MORSR_OK
-        MORSR_MORE
-        MORSR_NO_MEMORY
-        MORSR_RANGE
-        MORSR_TICKS_PER_UNIT
-        MORSR_SHORT_BATCH "SHORT_BATCH"
-
-    ctypedef struct morsr_factor:
-        int m
-        const double *diag
-        const double *w
-        const double *quad
-        int short_count
-        const float *short_vectors
-        const double *short_limit
-        const double *coupling
-        const double *lambda_ "lambda"
-
-    ctypedef struct morsr_ranking:
-        double unit
-        const float *w
-        const float *upper
-        const float *metric
-        const float *inverse
-        const float *half_quad
-        const float *weight
-        const float *bend
-
-    ctypedef struct morsr_objective:
-        int m
-        double scale
-        const double *q
-        const double *target
-
-    ctypedef struct morsr_chamber:
-        int32_t depth
-        int32_t has_after
-        int64_t skip
-        double bound
-
-    ctypedef struct morsr_beam:
-        pass
-
-    ctypedef struct morsr_prove:
-        pass
-
-    ctypedef struct morsr_kernels:
-        const char *level
-        int (*cholesky)(double *, int) nogil
-        void (*tri_inverse)(const double *, double *, int) nogil
-        void (*factor_blocks)(const double *, const double *, double *, double *, int) nogil
-        void (*couplings)(const double *, const double *, int, double *) nogil
-        void (*tile_quad)(const double *, int, double *) nogil
-        void (*factor_norms)(const double *, const double *, int, double *, double *) nogil
-        void (*lambda_estimates)(const double *, int, int, double *, double *) nogil
-        void (*vblast)(const double *, double *, int, int32_t *, double *) nogil
-        double (*evaluate)(const morsr_objective *, const int32_t *, double *) nogil
-        int64_t (*descend)(const morsr_objective *, const double *, int32_t *, int, double *) nogil
-        void (*root_quad)(const double *, int, double *) nogil
-        double (*free_distance)(const double *, int) nogil
-        double (*rank_tables)(const morsr_factor *, float *, float *, float *, float *, float *,
-                              float *, float *, double *) nogil
-        morsr_beam *(*beam_new)(const morsr_factor *, const morsr_ranking *, const double *, int,
-                                int, double, double) nogil
-        int (*beam_step)(morsr_beam *, int64_t) nogil
-        int64_t (*beam_ticks)(const morsr_beam *) nogil
-        int (*beam_best)(morsr_beam *, int32_t *, double *) nogil
-        void (*beam_free)(morsr_beam *) nogil
-        int (*babai)(const morsr_factor *, double *, int32_t *, int64_t *) nogil
-        morsr_prove *(*prove_new)(const morsr_factor *, const double *, const int32_t *, int,
-                                  const int32_t *, int, int64_t, int64_t, const morsr_objective *,
-                                  const int32_t *, const int32_t *, double, double) nogil
-        int (*prove_step)(morsr_prove *, int64_t) nogil
-        int64_t (*prove_ticks)(const morsr_prove *) nogil
-        int64_t (*prove_spent)(const morsr_prove *) nogil
-        int (*prove_close)(morsr_prove *) nogil
-        int64_t (*prove_count)(const morsr_prove *) nogil
-        const morsr_chamber *(*prove_chamber)(const morsr_prove *, int64_t, const int32_t **,
-                                              const int32_t **) nogil
-        const int64_t *(*prove_ranks)(const morsr_prove *, int64_t) nogil
-        int (*prove_best)(const morsr_prove *, int32_t *, double *) nogil
-        void (*prove_stats)(const morsr_prove *, int64_t *) nogil
-        void (*prove_free)(morsr_prove *) nogil
-
-    const morsr_kernels *morsr_engine_level(int)
-    int morsr_engine_best_level()
-
-
 TICKS_PER_UNIT = MORSR_TICKS_PER_UNIT
 SHORT_BATCH = MORSR_SHORT_BATCH
+WEIGHT_TILES = MORSR_WEIGHT_TILES
 cdef const morsr_kernels *K = morsr_engine_level(morsr_engine_best_level())
 
 
@@ -145,8 +56,38 @@ def factor_blocks(const double[:, ::1] u, const double[:, ::1] g, double[::1] di
         K.factor_blocks(&u[0, 0], &g[0, 0], &diag[0], &w[0], m)
 
 
-def couplings(const double[::1] diag, const double[::1] w, double[::1] out):
-    K.couplings(&diag[0], &w[0], <int>(diag.shape[0] // 64), &out[0])
+def couplings(const double[::1] diag, const double[::1] w, const double[::1] weights,
+              const double[::1] blocks, double[::1] out):
+    """Of the blocks where there are any, else of the weights."""
+    K.couplings(&diag[0], &w[0], &weights[0], &blocks[0] if blocks.shape[0] else NULL,
+                <int>(diag.shape[0] // 64), &out[0])
+
+
+def propose_weights(const double[:, ::1] g, double[::1] weights, double[:, ::1] s,
+                    double[::1] work):
+    cdef int m = <int>(g.shape[0] // 8)
+    with nogil:
+        K.propose_weights(&g[0, 0], m, &weights[0], &s[0, 0], &work[0])
+
+
+def propose_blocks(const double[:, ::1] g, bint all, double least, double[::1] blocks,
+                   double[::1] d, double[:, ::1] s, double[::1] work):
+    cdef int m = <int>(g.shape[0] // 8)
+    with nogil:
+        K.propose_blocks(&g[0, 0], m, all, least, &blocks[0], &d[0], &s[0, 0], &work[0])
+
+
+def short_tables(const double[::1] grams, const double[:, ::1] half, double bound, double least,
+                 double most, float[::1] rows, int32_t[::1] counts, double[::1] limits):
+    """Floats written to rows."""
+    cdef int64_t written
+    cdef int tiles = <int>(grams.shape[0] // 64), count = <int>half.shape[1]
+    with nogil:
+        written = K.short_tables(&grams[0], tiles, &half[0, 0], count, bound, least, most,
+                                 &rows[0], &counts[0], &limits[0])
+    if written < 0:
+        raise MemoryError("out of memory for tables of short vectors")
+    return written
 
 
 def tile_quad(const double[::1] diag, double[::1] quad):
@@ -179,8 +120,8 @@ def root_quad(const double[:, ::1] q, double[:, ::1] quad):
         K.root_quad(&q[0, 0], m, &quad[0, 0])
 
 
-def free_distance(const double[::1] centres, int tiles):
-    return K.free_distance(&centres[0], tiles)
+def free_bound(const double[::1] weights, const double[::1] centres, double[::1] part):
+    return K.free_bound(&weights[0], &centres[0], <int>(weights.shape[0] // 8), &part[0])
 
 
 cdef class Objective:
@@ -212,33 +153,76 @@ cdef class Objective:
         return ticks
 
 
+cdef class Tables:
+    """morsr_tables over NumPy arrays that it keeps alive."""
+
+    cdef morsr_tables c
+    cdef const float[::1] rows
+    cdef const int32_t[::1] counts
+    cdef const int64_t[::1] starts
+    cdef const double[::1] limits
+
+    def __init__(self, const float[::1] rows, const int32_t[::1] counts,
+                 const int64_t[::1] starts, const double[::1] limits):
+        self.rows, self.counts, self.starts, self.limits = rows, counts, starts, limits
+        self.c.rows = &self.rows[0]
+        self.c.counts = &self.counts[0]
+        self.c.starts = &self.starts[0]
+        self.c.limits = &self.limits[0]
+
+
 cdef class FactorView:
-    """morsr_factor over NumPy arrays that it keeps alive."""
+    """morsr_factor over NumPy arrays that it keeps alive; tables and what is empty are optional."""
 
     cdef morsr_factor c
     cdef const double[::1] diag
     cdef const double[::1] w
     cdef const double[::1] quad
     cdef const double[::1] bounds
-    cdef const float[::1] vectors
-    cdef const double[::1] limits
     cdef const double[::1] coupling
+    cdef const double[::1] weights
+    cdef const double[::1] blocks
+    cdef const double[::1] block_coupling
+    cdef Tables children
+    cdef Tables free
 
     def __init__(self, int m, const double[::1] diag, const double[::1] w,
                  const double[::1] quad, const double[::1] bounds,
-                 const float[::1] vectors, const double[::1] limits,
-                 const double[::1] coupling):
+                 const double[::1] weights, const double[::1] coupling, Tables children,
+                 const double[::1] blocks, const double[::1] block_coupling, Tables free):
         self.diag, self.w, self.quad, self.bounds = diag, w, quad, bounds
-        self.vectors, self.limits, self.coupling = vectors, limits, coupling
-        self.c.coupling = &self.coupling[0]
-        self.c.short_count = <int>(vectors.shape[0] // (9 * m))
-        self.c.short_vectors = &self.vectors[0] if vectors.shape[0] else NULL
-        self.c.short_limit = &self.limits[0]
+        self.weights, self.coupling, self.blocks = weights, coupling, blocks
+        self.children, self.free, self.block_coupling = children, free, block_coupling
         self.c.m = m
         self.c.diag = &self.diag[0]
         self.c.w = &self.w[0]
         self.c.quad = &self.quad[0]
         self.c.lambda_ = &self.bounds[0]
+        self.c.coupling = &self.coupling[0]
+        self.c.weights = &self.weights[0] if weights.shape[0] else NULL
+        if children is not None:
+            self.c.children = children.c
+        if free is not None:
+            self.c.free = free.c
+            self.c.blocks = &self.blocks[0]
+            self.c.block_coupling = &self.block_coupling[0]
+
+    def block_bound(self, const double[::1] centres):
+        """The look-ahead by blocks of a node with centres of its free tiles."""
+        return K.block_bound(&self.c, <int>(centres.shape[0] // 8), &centres[0])
+
+    def look_ahead(self, const double[::1] centres, const double[:, ::1] step,
+                   const double[::1] start, bint crowded, double weight, double limit,
+                   double[::1] key):
+        """Tile look-aheads done; the children's keys go into `key`."""
+        cdef int64_t seen
+        cdef int j = <int>(centres.shape[0] // 8), count = <int>step.shape[1]
+        with nogil:
+            seen = K.look_ahead(&self.c, j, &centres[0], &step[0, 0], &start[0], count, crowded,
+                                weight, limit, &key[0])
+        if seen < 0:
+            raise MemoryError("out of memory for a look-ahead")
+        return seen
 
 
 def rank_row(int j):
@@ -336,6 +320,8 @@ cdef class Prove:
                  int depth, const int32_t[::1] after, bint inclusive, int64_t skip, int64_t split,
                  Objective objective, const int32_t[::1] base, const int32_t[::1] order,
                  double best, double slack):
+        if factor.c.weights == NULL:
+            raise ValueError("an enumeration needs a factor with weights")
         self.factor, self.objective, self.base, self.order = factor, objective, base, order
         self.k = K
         self.n = 8 * factor.c.m
@@ -392,7 +378,7 @@ cdef class Prove:
         return value if self.k.prove_best(self.p, &out[0], &value) else None
 
     def stats(self):
-        """Nodes entered, enumeration nodes, tile look-aheads, completed points."""
-        cdef int64_t out[4]
+        """Nodes entered, enumeration nodes, tile look-aheads, completed points, block look-aheads."""
+        cdef int64_t out[5]
         self.k.prove_stats(self.p, out)
-        return out[0], out[1], out[2], out[3]
+        return out[0], out[1], out[2], out[3], out[4]

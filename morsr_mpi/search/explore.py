@@ -206,7 +206,7 @@ class ProveRun:
         self.best = task.cutoff
         self.point = b""
         self.open: list[Chamber] = []
-        self.counts = [0, 0, 0, 0]
+        self.counts = [0, 0, 0, 0, 0]
         self.prove: _engine.Prove | None = None
 
     @property

@@ -28,6 +28,9 @@ class Factor:
     w: float64 [m(m-1)/2 * 64], blocks (U⁻¹)_bj U_jj.  quad: float64 [m*240], the roots' squared
     norms under each tile's metric.  eigenvalues: float64 [m+1], entry j for the
     leading block of j tiles: estimates for rankings, proven lower bounds for proofs.
+    weights: float64 [4m(m+1)], of the enumeration's bound (bounds.py); empty where none is proven.
+    children, free: tables of short vectors for the tiles and for the blocks, float64 [32m(m+1)],
+    of its second bound; only what enumerates has them.
     """
 
     order: NDArray[np.int32]
@@ -36,7 +39,8 @@ class Factor:
     quad: NDArray[np.float64]
     eigenvalues: NDArray[np.float64]
     view: _engine.FactorView
-    vectors: NDArray[np.float32] = field(default_factory=lambda: np.empty(0, dtype=np.float32))
+    weights: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    blocks: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
 
     @property
     def tiles(self) -> int:
@@ -46,16 +50,22 @@ class Factor:
     @property
     def nbytes(self) -> int:
         """Memory held, bytes."""
-        return int(self.diag.nbytes + self.w.nbytes + self.quad.nbytes + self.vectors.nbytes)
+        bounds = self.weights.nbytes + self.blocks.nbytes
+        return int(self.diag.nbytes + self.w.nbytes + self.quad.nbytes + bounds)
 
-    def with_eigenvalues(self, eigenvalues: NDArray[np.float64]) -> Factor:
-        """Return the same factor with other eigenvalue bounds (say, proven ones)."""
-        return make_factor(self.order, self.diag, self.w, self.quad, eigenvalues)
+    def with_bounds(self, eigenvalues: NDArray[np.float64], weights: NDArray[np.float64]) -> Factor:
+        """Return the same factor with proven eigenvalues and weights."""
+        return make_factor(self.order, self.diag, self.w, self.quad, eigenvalues, weights)
 
-    def with_table(self, vectors: NDArray[np.float32], limits: NDArray[np.float64]) -> Factor:
-        """Return the same factor with tables of short vectors (short_vectors.table_of)."""
-        parts = (self.order, self.diag, self.w, self.quad, self.eigenvalues)
-        return make_factor(*parts, vectors, limits)
+    def with_tables(
+        self,
+        children: _engine.Tables | None,
+        blocks: NDArray[np.float64],
+        free: _engine.Tables | None,
+    ) -> Factor:
+        """Return the same factor with proven blocks and tables (short_vectors.tables_of)."""
+        parts = (self.order, self.diag, self.w, self.quad, self.eigenvalues, self.weights)
+        return make_factor(*parts, children, blocks, free)
 
 
 def make_factor(
@@ -64,18 +74,26 @@ def make_factor(
     w: NDArray[np.float64],
     quad: NDArray[np.float64],
     eigenvalues: NDArray[np.float64],
-    vectors: NDArray[np.float32] | None = None,
-    limits: NDArray[np.float64] | None = None,
+    weights: NDArray[np.float64] | None = None,
+    children: _engine.Tables | None = None,
+    blocks: NDArray[np.float64] | None = None,
+    free: _engine.Tables | None = None,
 ) -> Factor:
-    """Bind arrays to the kernels' view of them; without a table of short vectors by default."""
+    """Bind arrays to the kernels' view of them; without what enumeration needs by default."""
     m = int(order.size)
     coupling = np.zeros(m)
-    if vectors is None or limits is None:
-        vectors, limits = np.empty(0, dtype=np.float32), np.zeros(m)
-    else:
-        _engine.couplings(diag, w, coupling)
-    view = _engine.FactorView(m, diag, w, quad, eigenvalues, vectors, limits, coupling)
-    return Factor(order, diag, w, quad, eigenvalues, view, vectors)
+    if weights is None:
+        weights = np.empty(0)
+    if blocks is None:
+        blocks = np.empty(0)
+    block_coupling = np.zeros(m)
+    if children is not None:
+        _engine.couplings(diag, w, weights, np.empty(0), coupling)
+    if free is not None:
+        _engine.couplings(diag, w, weights, blocks, block_coupling)
+    tables = (coupling, children, blocks, block_coupling, free)
+    view = _engine.FactorView(m, diag, w, quad, eigenvalues, weights, *tables)
+    return Factor(order, diag, w, quad, eigenvalues, view, weights, blocks)
 
 
 def coordinates_of(order: NDArray[np.int32]) -> NDArray[np.intp]:
@@ -130,52 +148,6 @@ def factor_of(u: NDArray[np.float64], g: NDArray[np.float64], order: NDArray[np.
 def gamma(k: int) -> float:
     """γ_k = k u / (1 − k u), the bound of k roundings (Higham 2002, lemma 3.1)."""
     return k * UNIT_ROUNDOFF / (1.0 - k * UNIT_ROUNDOFF)
-
-
-def proven_eigenvalues(
-    Q: NDArray[np.float64],
-    order: NDArray[np.int32],
-    estimate: NDArray[np.float64],
-) -> NDArray[np.float64]:
-    """Return lower bounds of the least eigenvalue of every leading block, float64 [m+1].
-
-    A shift is proven by a successful Cholesky factorisation of the block minus the shift, less
-    the error margin of that factorisation (Rump 2006, theorem 2.3).  A factorisation that breaks
-    down in tile t still proves its shift for all leading blocks of at most t tiles, so a ladder
-    of rising shifts serves all of them; by interlacing a bound for a block holds for every
-    smaller one.  Entries are 0 where nothing could be proven.
-    """
-    m = int(order.size)
-    places = coordinates_of(order)
-    traces = [0.0]
-    for place in places:  # summed by hand: the order of additions decides results
-        traces.append(traces[-1] + float(Q[place, place]))
-    margin = 2.0 * gamma(8 * m + 4) * (1.0 + 1e-6) * np.array(traces[::8])
-    proven = np.zeros(m + 1)
-    # Finer ladders for smaller problems, where a factorisation costs little.
-    step = 1.03 if m <= 32 else 1.25 if m <= 128 else 2.0
-
-    def attempt(shift: float) -> int:
-        trial = Q[np.ix_(places, places)]
-        trial[np.arange(8 * m), np.arange(8 * m)] -= shift
-        pivot = _engine.cholesky(trial)
-        tiles = m if pivot < 0 else pivot // 8
-        # The subtraction rounds once more, relative to the larger of its operands.
-        safe = shift * (1.0 - 4.0 * UNIT_ROUNDOFF) - margin[: tiles + 1]
-        proven[1 : tiles + 1] = np.maximum(proven[1 : tiles + 1], safe[1:])
-        return int(tiles)
-
-    start = float(estimate[m])
-    shift, tries = 0.98 * start, 0
-    while attempt(shift) < m and tries < 24:
-        shift *= 0.97 if m <= 32 else 0.9 if m <= 128 else 0.6
-        tries += 1
-    shift = start * step
-    reached = m
-    while reached >= 1 and shift < 64.0 * float(estimate[1]):
-        reached = attempt(shift)
-        shift *= step
-    return np.maximum(proven, 0.0)
 
 
 def norms_of(u: NDArray[np.float64], g: NDArray[np.float64]) -> tuple[float, float, float]:

@@ -14,6 +14,12 @@ from numpy.typing import NDArray
 from morsr_mpi.lattice.e8 import nearest
 from morsr_mpi.objectives.problem import QuadraticProblem
 from morsr_mpi.search import _engine
+from morsr_mpi.search.bounds import (
+    proven_blocks,
+    proven_eigenvalues,
+    proven_weights,
+    root_block_bounds,
+)
 from morsr_mpi.search.components import components_of, restrict
 from morsr_mpi.search.factor import (
     Factor,
@@ -22,7 +28,6 @@ from morsr_mpi.search.factor import (
     factor_of,
     inverse_of,
     norms_of,
-    proven_eigenvalues,
     tolerance_of,
 )
 from morsr_mpi.search.factor_store import FactorStore, PrivateFactors
@@ -33,7 +38,16 @@ from morsr_mpi.search.orders import (
     order_by_name,
     vblast_order,
 )
-from morsr_mpi.search.short_vectors import MAX_TABLE_TILES, table_of
+from morsr_mpi.search.short_vectors import (
+    BLOCK_LENGTH,
+    CHILD_LENGTH,
+    MAX_TABLE_TILES,
+    grams_of,
+    tables_of,
+)
+
+#: Tiles up to which the root is bounded by blocks where enumerations have none: O(n³) more.
+MAX_ROOT_BLOCK_TILES = 32
 
 
 @dataclass(eq=False)
@@ -41,8 +55,8 @@ class Part:
     """One component of a problem: what its targets share.
 
     problem: restricted to the component.  coordinates: int [n], where they lie in the whole.
-    rank: factor in the V-BLAST order; proof: the same with proven eigenvalues, which is what
-    certificates rest on.
+    rank: factor in the V-BLAST order; proof: the same with proven eigenvalues and weights, which
+    is what certificates rest on.
     tolerance: δ, 1.0 where nothing can be certified.  quad: float64 [m,240], root moves.
     origins: int32 [k,n] doubled coordinates, the lattice point nearest to each target tile by
     tile; centres: float64 [k,n], the target relative to it in units of the lattice.
@@ -78,10 +92,14 @@ class Part:
 
     @cached_property
     def prover(self) -> Factor:
-        """The proof factor with tables of short vectors where they pay; made on first use."""
+        """The proof factor with blocks and tables where they pay; made on first use."""
         if self.problem.m > MAX_TABLE_TILES:
             return self.proof
-        return self.proof.with_table(*table_of(self.proof.diag))
+        children = tables_of(grams_of(self.proof.diag), CHILD_LENGTH)
+        if self.problem.m > _engine.WEIGHT_TILES:
+            return self.proof.with_tables(children, np.empty(0), None)
+        blocks = proven_blocks(self.problem.Q, self.vblast, self.proof.eigenvalues)
+        return self.proof.with_tables(children, blocks, tables_of(blocks, BLOCK_LENGTH))
 
     def factor(self, name: OrderName) -> Factor | None:
         """Return the factor of an order, from a store bounded in bytes (least recently used).
@@ -157,8 +175,9 @@ def prepare_part(problem: QuadraticProblem, coordinates: NDArray[np.intp]) -> Pa
     g = inverse_of(u)
     rank = factor_of(u, g, vblast)
     norms = norms_of(u, g)
+    proven = proven_eigenvalues(Q, vblast, rank.eigenvalues, problem.m > _engine.WEIGHT_TILES)
+    weights = proven_weights(Q, vblast, g, proven)
     del u, g
-    proven = proven_eigenvalues(Q, vblast, rank.eigenvalues)
     tolerance = tolerance_of(problem.n, norms, float(proven[problem.m]))
     quad = np.empty((problem.m, 240))
     _engine.root_quad(Q, quad)
@@ -168,7 +187,7 @@ def prepare_part(problem: QuadraticProblem, coordinates: NDArray[np.intp]) -> Pa
         coordinates,
         vblast,
         rank,
-        rank.with_eigenvalues(proven),
+        rank.with_bounds(proven, weights),
         tolerance,
         quad,
         origins,
@@ -177,8 +196,13 @@ def prepare_part(problem: QuadraticProblem, coordinates: NDArray[np.intp]) -> Pa
     )
     places = coordinates_of(vblast)
     for t in range(problem.k):
-        free = _engine.free_distance(np.ascontiguousarray(centres[t][places]), problem.m)
-        part.root_bounds[t] = part.lower_bound(float(proven[problem.m]) * free)
+        centre = np.ascontiguousarray(centres[t][places])
+        free = _engine.free_bound(weights[-problem.n :], centre, np.empty(problem.m))
+        part.root_bounds[t] = part.lower_bound(free)
+    if _engine.WEIGHT_TILES < problem.m <= MAX_ROOT_BLOCK_TILES:
+        better = root_block_bounds(Q, float(proven[problem.m]), centres)
+        bounds = np.array([part.lower_bound(float(cost)) for cost in better])
+        part.root_bounds = np.maximum(part.root_bounds, bounds)
     return part
 
 

@@ -92,6 +92,8 @@ def bundle(beams: list[BeamSpec], m: int, thrift: float) -> tuple[list[BeamSpec]
 
 def proof_share(n: int) -> float:
     """Work of the enumeration over work of the beams: it pays where it can finish."""
+    if n <= 32:
+        return 1000.0  # beams have little to find, and each costs more than its ticks
     if n <= 64:
         return 10.0
     if n <= 96:

@@ -8,13 +8,13 @@ from instances import random_problem
 
 from morsr_mpi.base.errors import InputError
 from morsr_mpi.search import _engine, reference
+from morsr_mpi.search.bounds import constant_weights, proven_eigenvalues
 from morsr_mpi.search.factor import (
     cholesky_of,
     coordinates_of,
     factor_of,
     inverse_of,
     norms_of,
-    proven_eigenvalues,
     tolerance_of,
 )
 from morsr_mpi.search.orders import diagonal_order, natural_order, random_order, vblast_order
@@ -69,7 +69,8 @@ def test_couplings_bound_how_far_centres_move(kappa: float) -> None:
     g = inverse_of(u)
     factor = factor_of(u, g, order)
     out = np.empty(7)
-    _engine.couplings(factor.diag, factor.w, out)
+    weights = constant_weights(np.ones(8))
+    _engine.couplings(factor.diag, factor.w, weights, np.empty(0), out)
     assert out[0] == 0.0
     for j in range(1, 7):
         norm = np.linalg.norm(g[: 8 * j, 8 * j : 8 * j + 8], 2)

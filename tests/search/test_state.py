@@ -76,7 +76,7 @@ def test_a_run_is_an_exact_prefix_of_one_with_twice_the_work(n: int) -> None:
 
 
 def test_a_restored_state_goes_on_to_the_same_bits() -> None:
-    problem = random_problem(56, 20.0, 7, k=2)
+    problem = random_problem(64, 60.0, 7, k=2)
     prepared = prepare(problem)
     options = SearchOptions(100_000)
     whole = drive(problem, options, prepared=prepared)
