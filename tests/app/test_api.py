@@ -76,7 +76,7 @@ def test_free_runs_leave_a_journal_that_is_sound(small: Path, tmp_path: Path) ->
     assert not found.wrong
     chain = verify_chain(read_records(RunDirectory(tmp_path / "run").journal))
     kinds = {body.KIND for body in chain.bodies}
-    assert kinds == {"genesis", "step", "seal"}
+    assert kinds == {"genesis", "step", "certificate", "seal"}
 
 
 def test_a_run_directory_holds_everything(small: Path, tmp_path: Path) -> None:

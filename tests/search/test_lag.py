@@ -89,7 +89,7 @@ def test_a_state_restored_anywhere_goes_on_to_the_same_bits() -> None:
 
 
 def test_the_bound_covers_what_is_in_flight() -> None:
-    problem = random_problem(72, 40.0, 5)
+    problem = random_problem(56, 40.0, 5)
     prepared = prepare(problem)
     optimum = drive(problem, SearchOptions(None), prepared=prepared).solution()
     assert optimum.certified[0]
