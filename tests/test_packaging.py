@@ -98,7 +98,8 @@ def test_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     extensions = {path.removesuffix(".pyx") + ".abi3.so" for path in sources(".pyx")}
     assert extensions
     assert extensions <= names
-    wanted = sources(".py", ".pyi", ".npz") | {"morsr_mpi/py.typed", "morsr_mpi/app/demo/NOTICE"}
+    wanted = sources(".py", ".pyi", ".npz", ".json")
+    wanted |= {"morsr_mpi/py.typed", "morsr_mpi/app/demo/NOTICE"}
     assert wanted <= names
     rest = {n for n in names - wanted - extensions if ".dist-info/" not in n}
     assert not rest

@@ -81,6 +81,11 @@ class Agreement:
         return self._core.ballot.view
 
     @property
+    def decided(self) -> int:
+        """Pulses decided, with those this rank has not committed itself yet."""
+        return self._decided[-1][0].end if self._decided else self.certified
+
+    @property
     def settled(self) -> bool:
         """Whether everything committed here is certified, and its certificate recorded."""
         return not self._own and not self._decided and self._handed_on

@@ -64,6 +64,11 @@ class Certifier:
         return min(slowest, self._agreement.room - self._settings.lag - MAX_PULSE_SKEW)
 
     @property
+    def decided(self) -> int:
+        """Pulses that were agreed on, as far as this rank has heard; it may be behind itself."""
+        return self._agreement.decided
+
+    @property
     def uncertified(self) -> list[Commit]:
         """Commits that are not decided."""
         return list(self._agreement.uncertified)

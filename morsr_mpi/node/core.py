@@ -287,6 +287,7 @@ class Node(NodeFacts):
         if self._free is None and self._votes.view != self._work.view:
             for sender, message in self._votes.follow(self._work, self._records, self._channel.say):
                 self._hear(sender, message, self._message)
+        if self._records.waiting:
             self._record()
         reason = "" if self._free is not None else self._stop.reason
         for order in self._work.order(self._votes.bound(self._watch.slowest), reason):
@@ -350,7 +351,7 @@ class Node(NodeFacts):
 
     def _record(self) -> None:
         """Put commits whose contributors are known to the vote."""
-        for body in self._records.take():
+        for body in self._records.take(self._votes.decided):
             self._votes.commit(body)
 
     def _waits(self) -> bool:

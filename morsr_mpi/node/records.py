@@ -119,17 +119,24 @@ class RecordBook:
         """Drop what was said of a step that is committed."""
         self._heard.pop(number, None)
 
-    def take(self) -> list[Pulse]:
+    def take(self, decided: int) -> list[Pulse]:
         """Remove and return the bodies that are complete, in order.
 
-        Raises InternalError when the coordinator's state differs, or its list does not fit.
+        decided: pulses that the others have agreed on: what they agreed on names the
+        contributors, so these need no proposal (its view may be over for this rank). Raises
+        InternalError when the coordinator's state differs, or its list does not fit.
         """
         found: list[Pulse] = []
         while self._waiting:
             body, ordered = self._waiting[0]
             heard = self._heard.get(body.pulse)
             if heard is None or not heard.complete:
-                break
+                if body.pulse >= decided:
+                    break
+                self._waiting.popleft()
+                self._heard.pop(body.pulse, None)
+                found.append(body)
+                continue
             self._waiting.popleft()
             del self._heard[body.pulse]
             state = heard.first.state
