@@ -192,6 +192,7 @@ class Voting:
             believed = state.trust.believes(certificate, VoteKind.COMMIT, state.tally)
             if believed and sha256(message.value) == subject.digest:
                 self.decide(certificate, message.value)
+                state.ask(source)  # one that was further may be further still
             elif certificate.members.epoch > state.members.epoch:
                 state.early.keep(source, message)  # until the runtime reports who is missing
             else:
