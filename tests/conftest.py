@@ -47,9 +47,22 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """A user's environment: programs of this interpreter first, no MPI world around."""
     env = {k: v for k, v in os.environ.items() if not k.startswith(("OMPI_", "PMIX_", "PRTE_"))}
     env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env.get('PATH', os.defpath)}"
+    env["PYTHONFAULTHANDLER"] = "1"  # `abort_pythons`
     env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), env.get("PYTHONPATH")]))
     env.update(extra or {})
     return env
+
+
+def abort_pythons(session: int) -> None:
+    """Abort the Python processes of a session: `faulthandler` then prints their stacks."""
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            program = (entry / "exe").resolve().name
+        except OSError:
+            continue  # it has ended
+        if int(fields[3]) == session and program.startswith("python"):
+            os.kill(int(entry.name), signal.SIGABRT)
 
 
 def run_command(
@@ -59,7 +72,10 @@ def run_command(
     timeout: float = 120.0,
     env: Mapping[str, str] | None = None,
 ) -> Finished:
-    """Run a command in its own process group; fail the test after `timeout` seconds."""
+    """Run a command in its own session; fail the test after `timeout` seconds.
+
+    What fails shows where each process of Python stood.
+    """
     process = subprocess.Popen(
         [str(part) for part in command],
         cwd=cwd,
@@ -73,8 +89,12 @@ def run_command(
     try:
         out, err = process.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        out, err = process.communicate()
+        abort_pythons(process.pid)
+        try:
+            out, err = process.communicate(timeout=10)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            out, err = process.communicate()
         pytest.fail(f"no end within {timeout} s: {command}\n--- out\n{out}\n--- err\n{err}")
     return Finished(process.returncode, out, err)
 
