@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from morsr_mpi.base.config import MAX_PULSE_SKEW
+from morsr_mpi.base.config import MAX_PENDING_FRAMES, MAX_PULSE_SKEW
 from morsr_mpi.base.errors import InternalError, ProtocolError
 from morsr_mpi.base.ports import SearchMachine, Signer, Store
 from morsr_mpi.node.certifier import Certifier
@@ -89,6 +89,7 @@ class Node(NodeFacts):
         self._own_done: Done | None = None
         self.finished = False
         self._effects: list[Effect] = []
+        self._early: list[FrameReceived] = []
         self._pulses = PulseBook(search, settings.lag)
         self._free = FreeBook(self._pulses) if settings.free else None
         self._stop = StopBook(settings.size)
@@ -178,7 +179,10 @@ class Node(NodeFacts):
 
     def _frame(self, event: FrameReceived) -> None:
         if self._roster is None:
-            return  # nobody addresses a rank that has not met the others
+            # The others have met already and this rank has not looked at the round since.
+            if len(self._early) < MAX_PENDING_FRAMES * self.settings.size:
+                self._early.append(event)
+            return
         try:
             opened = self._channel.open(event.frame, event.source)
             self._life.hear(opened.sender)
@@ -218,6 +222,9 @@ class Node(NodeFacts):
         self._roster = roster
         if self._stop.reason and not self._work.coordinating:
             self._channel.say(StopRequest(self._stop.reason))
+        early, self._early = self._early, []
+        for event in early:
+            self._frame(event)
 
     def _take(self, heard: Heard) -> None:
         self._watch.hear(heard.sender, heard.committed, heard.state)

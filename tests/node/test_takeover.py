@@ -172,3 +172,23 @@ def test_two_results_that_differ_are_a_dispute_of_both_ranks() -> None:
         pulse.compare(0, 3, bytes(32))
     with pytest.raises(ProtocolError, match="impossible"):
         pulse.accept(3, b"", 1)
+
+
+@pytest.mark.parametrize("slept", [0.15, 0.5, 4.0])
+def test_a_rank_that_sleeps_while_the_others_meet_misses_nothing(slept: float) -> None:
+    """What the others say once they have met waits until it has met them too."""
+    size, clock = 4, ManualClock(1e-5)
+    network, authority = MemoryNetwork(size), TwinAuthority()
+    loops = []
+    for rank in range(size):
+        signer = authority.signer(rank)
+        node = Node(toy_settings(rank, size), ToySearch(15), signer, MemoryStore())
+        loops.append(NodeLoop(node, network.transport(rank), clock, ToyExplorer()))
+    for loop in loops:
+        loop.turn()  # all enter the round in which they meet
+    while not all(loop.finished for loop in loops):
+        awake = loops if clock.now() >= slept else loops[:3]
+        busy = [loop.turn() for loop in awake if not loop.finished]
+        clock.sleep(0.001 if any(busy) else 0.005)
+        assert clock.now() < slept + 10.0
+    assert {loop.node.search.state_digest() for loop in loops} == {alone(ToySearch(15))}
