@@ -12,7 +12,7 @@ import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from morsr_mpi.base.config import MAX_FRAME_BYTES, MAX_HANDSHAKE_BYTES, TLS_PIECE_BYTES
+from morsr_mpi.base.config import MAX_HANDSHAKE_BYTES, MAX_TLS_MESSAGE_BYTES, TLS_PIECE_BYTES
 from morsr_mpi.base.errors import AuthenticationError, InternalError, ProtocolError
 
 _LENGTH_BYTES = 4
@@ -87,9 +87,11 @@ class TlsSession:
 
     def send(self, message: bytes) -> None:
         """Queue a message; it leaves once the handshake is done. Raises InternalError."""
-        if len(message) > MAX_FRAME_BYTES:
-            raise InternalError(f"a message of {len(message)} bytes exceeds {MAX_FRAME_BYTES}")
-        self._waiting.append(len(message).to_bytes(_LENGTH_BYTES, "big") + message)
+        if len(message) > MAX_TLS_MESSAGE_BYTES:
+            raise InternalError(
+                f"a message of {len(message)} bytes exceeds {MAX_TLS_MESSAGE_BYTES}"
+            )
+        self._waiting.append(message)
         self._waiting_bytes += len(message)
         if self.established:
             self._flush()
@@ -98,6 +100,11 @@ class TlsSession:
     def waiting_bytes(self) -> int:
         """Bytes of messages that wait for the handshake."""
         return self._waiting_bytes
+
+    def take_waiting(self) -> list[bytes]:
+        """Return, once, the messages that wait for the handshake: this session is given up."""
+        waiting, self._waiting, self._waiting_bytes = self._waiting, [], 0
+        return waiting
 
     def outgoing(self) -> bytes:
         """Return, once, the bytes that have to reach the peer."""
@@ -111,18 +118,18 @@ class TlsSession:
         Raises AuthenticationError when the peer does not prove who it is, ProtocolError when the
         bytes are not those of an honest peer.
         """
-        if not self.established:
-            self._heard += len(data)
-            if self._heard > MAX_HANDSHAKE_BYTES + TLS_PIECE_BYTES * 2:
-                raise ProtocolError(f"rank {self._peer} sent an oversized handshake")
         self.moved_bytes += len(data)
         view = memoryview(data)
         for at in range(0, len(view), _CHUNK_BYTES):  # small pieces stay in the cache
-            self._in.write(view[at : at + _CHUNK_BYTES])
+            piece = view[at : at + _CHUNK_BYTES]
+            self._in.write(piece)
             if self.established or self._shake():
                 self._read()
-        if not self.established and self._heard > MAX_HANDSHAKE_BYTES:
-            raise ProtocolError(f"rank {self._peer} sent an oversized handshake")
+                continue
+            # The end of the handshake and what follows it may come together.
+            self._heard += len(piece)
+            if self._heard > MAX_HANDSHAKE_BYTES:
+                raise ProtocolError(f"rank {self._peer} sent an oversized handshake")
         return self._messages()
 
     def _shake(self) -> bool:
@@ -146,7 +153,7 @@ class TlsSession:
 
     def _flush(self) -> None:
         for message in self._waiting:
-            view = memoryview(message)
+            view = memoryview(len(message).to_bytes(_LENGTH_BYTES, "big") + message)
             for at in range(0, len(view), TLS_PIECE_BYTES):
                 self._tls.write(view[at : at + TLS_PIECE_BYTES])
         self._waiting.clear()
@@ -172,7 +179,7 @@ class TlsSession:
         while len(self._buffer) - at >= _LENGTH_BYTES:
             begin = at + _LENGTH_BYTES
             length = int.from_bytes(self._buffer[at:begin], "big")
-            if length > MAX_FRAME_BYTES:
+            if length > MAX_TLS_MESSAGE_BYTES:
                 raise ProtocolError(f"rank {self._peer} sent a message that is too long")
             if len(self._buffer) < begin + length:
                 break

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from morsr_mpi.adapters import key_files
+from morsr_mpi.adapters.tls_links import TlsLinks
+from morsr_mpi.adapters.tls_pairs import Refused
 from morsr_mpi.adapters.tls_session import TlsFiles
 from morsr_mpi.adapters.tls_transport import SEALED_SLOT_BYTES, TlsTransport
 from morsr_mpi.adapters.x509_authority import run_certificate
@@ -23,7 +25,7 @@ from morsr_mpi.base.canonical import CanonicalError, decode, encode
 from morsr_mpi.base.config import CLOCK_SKEW_SECONDS, SLOT_BYTES
 from morsr_mpi.base.digest import sha256
 from morsr_mpi.base.errors import EXIT_OK, AuthenticationError, MorsrError, UsageError
-from morsr_mpi.base.ports import Signer, Transport
+from morsr_mpi.base.ports import Links, Signer, Transport
 from morsr_mpi.security.ed25519 import SEED_BYTES, Ed25519Signer
 from morsr_mpi.security.identity import Claim, Credential
 from morsr_mpi.security.unsigned import UnsignedSigner
@@ -64,11 +66,22 @@ class Admission:
             return UnsignedSigner()
         return Ed25519Signer(self._seed or os.urandom(SEED_BYTES))
 
-    def transport(self) -> Transport:
-        """Return a new transport over the admitted ranks, inside TLS where that is asked for."""
+    def transport(self, refused: Refused | None = None) -> Transport:
+        """Return a new transport over the admitted ranks, inside TLS where that is asked for.
+
+        refused: told of what TLS refuses, and why.
+        """
         if self._files is None:
             return self.world.transport(SLOT_BYTES)
-        return TlsTransport(self.world.transport(SEALED_SLOT_BYTES), self._files, self._judge)
+        inner = self.world.transport(SEALED_SLOT_BYTES)
+        return TlsTransport(inner, self._files, self._judge, refused=refused)
+
+    def links(self, refused: Refused | None = None) -> Links:
+        """Return links over the admitted ranks, inside TLS where that is asked for."""
+        links = self.world.links()
+        if self._files is None:
+            return links
+        return TlsLinks(links, self._files, self._judge, refused)
 
     def _judge(self, rank: int, leaf: bytes) -> None:
         """A TLS session is with exactly the certificate that its rank was admitted with."""

@@ -24,7 +24,7 @@ from morsr_mpi.app.fence import FencedError
 from morsr_mpi.app.guardian import Guardian
 from morsr_mpi.app.node_data import NodeData
 from morsr_mpi.app.outcome import tell_ready
-from morsr_mpi.app.parts import Load, Outcome, line_of, verdict_of
+from morsr_mpi.app.parts import Load, Outcome, Refusals, line_of, verdict_of
 from morsr_mpi.app.regrouping import Losses, Remembering, recorded
 from morsr_mpi.app.resume import restore, restore_state, share_start
 from morsr_mpi.app.rundir import RunDirectory
@@ -74,15 +74,14 @@ class Job:
         self._begin_at = self._clock.now()
         self._chief = Chief(settings, world.clock, quiet)
         self._signer = admission.signer()
-        # What is sent while ranks regroup is signed and not sealed: not for a run inside TLS.
-        self._survivable = world.fault_tolerant and settings.security != "tls"
+        self._survivable, refusals = world.fault_tolerant, Refusals(self._log)
         self._store = MemoryStore()
         self._crew = Crew(
-            world.links(),
+            admission.links(refusals),
             world.clock,
             self._signer,
             hang_timeout=settings.hang_timeout,
-            whole=admission.transport,
+            whole=lambda: admission.transport(refusals),
             survivable=self._survivable,
             beat=guardian.beat if guardian is not None else None,
             log=self._log,

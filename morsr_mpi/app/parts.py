@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from morsr_mpi.base.config import MAX_REFUSAL_LINES
 from morsr_mpi.objectives.problem import QuadraticProblem
 from morsr_mpi.objectives.solution import SolveResult
 
@@ -44,3 +45,17 @@ def line_of(exc: BaseException, log_file: Path | None) -> str:
         else "run it again as `morsr --debug solve ...`"
     )
     return f"internal error: {type(exc).__name__}{': ' + text if text else ''}; {where}"
+
+
+class Refusals:
+    """Logs what TLS refuses, and why; beyond `config.MAX_REFUSAL_LINES` it only counts."""
+
+    def __init__(self, log: Callable[[str], None]) -> None:
+        self.count = 0
+        self._log = log
+
+    def __call__(self, sender: int, why: str) -> None:
+        """Take in one refusal. sender: the rank that it came from."""
+        self.count += 1
+        if self.count <= MAX_REFUSAL_LINES:
+            self._log(f"refused: {why}")

@@ -184,6 +184,10 @@ MAX_CREDENTIAL_BYTES: Final = 6144
 CLOCK_SKEW_SECONDS: Final = 300.0
 #: Bytes a peer may send before its TLS handshake is complete: two chains and no more.
 MAX_HANDSHAKE_BYTES: Final = 1 << 16
+#: Broken sessions of a pair that are replaced: a network that damages more carries nothing.
+MAX_TLS_RESTARTS: Final = 64
+#: Lines of a log that say what was refused; beyond that it is only counted.
+MAX_REFUSAL_LINES: Final = 100
 #: A TLS session is replaced by a new handshake after this many bytes in one direction.
 TLS_REKEY_BYTES: Final = 64 << 30
 #: Plain bytes of one piece handed to TLS, and what waits for a handshake at most.
@@ -195,6 +199,8 @@ MAX_ENVELOPE_BYTES: Final = 1 << 30
 # --- failures (node/regroup, app/crew, app/guardian) -------------------------------------
 #: Largest message between two ranks of a job: a frame and its header.
 MAX_LINK_BYTES: Final = MAX_FRAME_BYTES + 64
+#: Largest message inside TLS: one of a link and a byte that says what it is.
+MAX_TLS_MESSAGE_BYTES: Final = MAX_LINK_BYTES + 64
 #: An exchange round that is not complete after this time is given up: somebody is stopped, or
 #: much slower than the rest. Longer where this rank itself was silent for long (PATIENCE).
 ROUND_DEADLINE_SECONDS: Final = 0.25

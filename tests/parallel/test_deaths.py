@@ -60,22 +60,25 @@ def check(running: Running, expected: list[bytes]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("ranks", "victims", "number"),
+    ("ranks", "victims", "number", "security"),
     [
-        (3, (0,), signal.SIGKILL),
-        (4, (1, 3), signal.SIGKILL),
-        (4, (2,), signal.SIGSEGV),
+        (3, (0,), signal.SIGKILL, "sign"),
+        (4, (1, 3), signal.SIGKILL, "sign"),
+        (4, (2,), signal.SIGSEGV, "sign"),
+        (4, (0, 2), signal.SIGKILL, "tls"),
     ],
 )
 def test_the_others_go_on(
     ranks: int,
     victims: tuple[int, ...],
     number: int,
+    security: str,
     problem: Path,
     expected: list[bytes],
     tmp_path: Path,
 ) -> None:
-    with Running.launch(tmp_path / "run", ranks, [problem, "--work", WORK, "--json"]) as running:
+    arguments = [problem, "--work", WORK, "--json", "--security", security]
+    with Running.launch(tmp_path / "run", ranks, arguments) as running:
         running.wait_for(running.searching)
         assert len(running.signal(number, *victims)) == len(victims)
         running.end()
@@ -96,10 +99,12 @@ def test_a_stopped_rank_is_left_behind_and_killed_by_its_guardian(
         assert any("rank 0 does not answer" in line for line in found["failures"])
 
 
+@pytest.mark.parametrize("security", ["sign", "tls"])
 def test_a_rank_that_wakes_comes_back_and_does_no_harm(
-    problem: Path, expected: list[bytes], tmp_path: Path
+    problem: Path, expected: list[bytes], tmp_path: Path, security: str
 ) -> None:
-    with Running.launch(tmp_path / "run", 3, [problem, "--work", WORK, "--json"]) as running:
+    arguments = [problem, "--work", WORK, "--json", "--security", security]
+    with Running.launch(tmp_path / "run", 3, arguments) as running:
         running.wait_for(running.searching)
         stopped = running.signal(signal.SIGSTOP, 0)
         running.wait_for(lambda: "rank 0 does not answer" in running.log())
