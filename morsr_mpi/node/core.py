@@ -150,6 +150,12 @@ class Node(NodeFacts):
         effects, announced = self._channel.relays(self._watch.committed, self._watch.state)
         self._fetch.hold_all(announced)
         self._effects.extend(effects)
+        self._note_done()  # those who have heard it may enter no further round
+
+    def _note_done(self) -> None:
+        """The others have what this rank said: if that includes that it is done, it is."""
+        if self._own_done is not None and self._channel.said_all:
+            self._stop.finish(self.settings.rank, self._own_done)
 
     def _beat(self) -> None:
         """Say how far this rank is, if it is time."""
@@ -172,8 +178,7 @@ class Node(NodeFacts):
         self._life.hear_all()
         heard, lines = self._channel.round_done(slots, self._tick.now)
         self._effects.extend(lines)
-        if self._own_done is not None and self._channel.said_all:
-            self._stop.finish(self.settings.rank, self._own_done)  # the others have it now
+        self._note_done()
         for slot in heard:
             self._take(slot)
 
@@ -251,8 +256,9 @@ class Node(NodeFacts):
                 self._work.hear(sender, message)
             case Proposal():
                 self._work.check_coordinator(sender, message.view)
-                self._records.hear(message, sender, self._watch.committed)
-                self._record()
+                if message.view == self._work.view:
+                    self._records.hear(message, sender, self._watch.committed)
+                    self._record()
             case StopRequest():
                 self._stop.hear(message)
             case Done():

@@ -61,6 +61,8 @@ class OpenPulse:
                 f"{order.total} tasks {short(order.tasks)}, this rank planned "
                 f"{len(self.tasks)} tasks {short(self.tasks_digest)}"
             )
+        if order.view < self.view:
+            return False  # parts of a later one are here
         if order.view > self.view:
             self._forget_order(order.view)
         was = self._unordered

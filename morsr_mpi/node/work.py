@@ -60,8 +60,11 @@ class PulseWork:
         return self._settings.rank == self._settings.coordinator(self.view)
 
     def check_coordinator(self, sender: int, view: int) -> None:
-        """Raise ProtocolError for what only the coordinator of the view may say."""
-        if view != self.view or sender != self._settings.coordinator(self.view):
+        """Raise ProtocolError for what only the coordinator of the view may say.
+
+        What a former one said in its view is no fault: it came late.
+        """
+        if view > self.view or sender != self._settings.coordinator(view):
             raise ProtocolError(f"rank {sender} speaks as coordinator and is none")
 
     def plan(self) -> None:
@@ -131,10 +134,14 @@ class PulseWork:
         match message:
             case Order():
                 self.check_coordinator(sender, message.view)
-                self._obey(pulse, message)
+                # One that a former coordinator gave stands until the present one gives another,
+                # and for pulses that the others have committed it gives none. Stops are its own.
+                if message.view == self.view or not (pulse.ordered or message.stop):
+                    self._obey(pulse, message)
             case Reassignment():
                 self.check_coordinator(sender, message.view)
-                self._reassigned(pulse, message)
+                if message.view == pulse.view:  # it changes the order that stands here
+                    self._reassigned(pulse, message)
             case Results():
                 for index, result in zip(message.indices, message.results, strict=True):
                     self._accept(pulse, index, result, sender)
