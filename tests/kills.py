@@ -25,6 +25,7 @@ def environment() -> dict[str, str]:
     env = {k: v for k, v in os.environ.items() if not k.startswith(("OMPI_", "PMIX_", "PRTE_"))}
     env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env.get('PATH', os.defpath)}"
     env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), env.get("PYTHONPATH")]))
+    env["PYTHONFAULTHANDLER"] = "1"  # a rank that hangs says where, see Running.end
     return env
 
 
@@ -110,9 +111,21 @@ class Running:
         try:
             self.out, self.err = self.process.communicate(timeout=seconds)
         except subprocess.TimeoutExpired:
-            log = self.log()
-            pytest.fail(f"no end within {seconds} s, ranks {ranks_of(self.run)}; log:\n{log}")
+            log, ranks = self.log(), ranks_of(self.run)
+            where = self._stacks(ranks)
+            pytest.fail(f"no end within {seconds} s, ranks {ranks}; log:\n{log}\n{where}")
         return self.process.returncode
+
+    def _stacks(self, ranks: dict[int, int]) -> str:
+        """End ranks that hang; return what they print of where they are."""
+        for pid in ranks.values():
+            send(pid, signal.SIGABRT)
+        time.sleep(1.0)
+        for pid in ranks.values():
+            send(pid, signal.SIGKILL)
+        self.process.kill()
+        _, err = self.process.communicate()
+        return err
 
 
 def send(pid: int, number: int) -> None:

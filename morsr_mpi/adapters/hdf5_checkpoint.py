@@ -1,4 +1,4 @@
-"""Checkpoint files, `morsr-checkpoint` version 1.0 (docs/formats/checkpoint.md).
+"""Checkpoint files, `morsr-checkpoint` version 1.1 (docs/formats/checkpoint.md).
 
 A directory keeps the newest checkpoint and the one before it: should the newest be
 unsound, the search falls back by one and says so.
@@ -14,6 +14,7 @@ import numpy as np
 
 from morsr_mpi.adapters import hdf5_common as common
 from morsr_mpi.adapters.hdf5_result import read_solution, write_solution
+from morsr_mpi.adapters.hdf5_sections import read_sections, write_sections
 from morsr_mpi.base.config import CHECKPOINTS_KEPT, MAX_SNAPSHOT_BYTES
 from morsr_mpi.base.errors import InputError
 from morsr_mpi.base.version import ALGORITHM_VERSION
@@ -24,9 +25,10 @@ from morsr_mpi.storage.checkpoint import (
     checkpoint_name,
     pulse_of_name,
 )
+from morsr_mpi.storage.sections import Sections
 
 FILETYPE = CHECKPOINT_TAG
-VERSION = (1, 0)
+VERSION = (1, 1)
 
 
 def save_checkpoint(path: common.Pathlike, checkpoint: Checkpoint) -> None:
@@ -51,6 +53,7 @@ def save_checkpoint(path: common.Pathlike, checkpoint: Checkpoint) -> None:
         common.write_text(file, "digest", digest.hex())
         write_solution(file, checkpoint.solution)
         common.write_array(file, "state", np.frombuffer(checkpoint.state, dtype=np.uint8), "|u1")
+        write_sections(file, checkpoint.sections or Sections())
 
     def verify(written: Path) -> None:
         _load(written)
@@ -95,6 +98,7 @@ def _load(path: Path) -> Checkpoint:
             state=state.tobytes(),
             solution=read_solution(file, path),
             algorithm_version=_integer(file, path, "algorithm_version"),
+            sections=read_sections(file, path),
         )
         expected = _digest(file, path, "digest")
     if checkpoint.digest() != expected:

@@ -83,6 +83,13 @@ class FileJournal:
             self._dirty = False
         self._synced = time.monotonic()
 
+    def sync(self) -> None:
+        """Sync to disk now, from any thread; what is appended meanwhile counts as not synced.
+
+        Raises OSError when the file system refuses, or the file was closed meanwhile.
+        """
+        os.fdatasync(self._file)
+
     def close(self) -> None:
         """Sync and close."""
         self.flush()

@@ -7,7 +7,6 @@ rank when the chief is lost.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
 
 from morsr_mpi.adapters.journal_file import FileJournal
 from morsr_mpi.app.admission import Admission
@@ -22,14 +21,17 @@ from morsr_mpi.app.resume import Start, find_start
 from morsr_mpi.app.rundir import RunDirectory
 from morsr_mpi.app.settings import Settings
 from morsr_mpi.app.signals import Requests
+from morsr_mpi.app.standing import sections_of
 from morsr_mpi.base.errors import ExcludedError
 from morsr_mpi.base.ports import Clock
 from morsr_mpi.node.core import Node
+from morsr_mpi.node.regroup import Group
 from morsr_mpi.objectives.problem import QuadraticProblem
 from morsr_mpi.objectives.solution import SolveResult
 from morsr_mpi.provenance.bodies import Seal
 from morsr_mpi.provenance.chain import Chain, ChainPoint
 from morsr_mpi.search.state import Search
+from morsr_mpi.storage.sections import Sections
 
 
 class Chief:
@@ -188,14 +190,19 @@ class Chief:
             describe,
             self.warn,
             self._fence,
+            self.journal.sync,
         )
         self.records.first(search)
 
-    def committed(self, search: Any, requests: Requests) -> None:
-        """After each commit: write what is due or asked for, and learn how long that takes."""
+    def look(self, node: Node, search: Search, group: Group, requests: Requests) -> None:
+        """Write what is due or asked for, and learn how long that takes."""
         wanted = requests.take_checkpoint()
         if self.records is not None:
-            self.records.committed(search, wanted)
+
+            def sections() -> Sections:
+                return sections_of(node, group, search.options, self.start.notes)
+
+            self.records.look(search, sections, node.certified, wanted)
             requests.reserve = max(requests.reserve, self.records.longest)
 
     def sealed_files(self, size: int, digest: bytes) -> list[tuple[str, int, bytes]]:

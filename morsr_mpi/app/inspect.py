@@ -18,9 +18,15 @@ from morsr_mpi.adapters.hdf5_problem import load_problem
 from morsr_mpi.adapters.hdf5_result import load_result, load_run
 from morsr_mpi.base.errors import InputError
 from morsr_mpi.objectives.solution import Solution
+from morsr_mpi.search.outline import open_chambers
+from morsr_mpi.storage.checkpoint import Checkpoint
+from morsr_mpi.storage.sections import Sections, Worker
 
 #: Targets shown one by one; of the rest only the sums.
 SHOWN_TARGETS = 12
+#: Depths of the frontier shown one by one, and failures of a checkpoint.
+SHOWN_DEPTHS = 16
+SHOWN_FAILURES = 5
 
 
 @dataclass
@@ -105,8 +111,57 @@ def _checkpoint(found: Findings, path: Path, check: bool) -> None:
     found.add("algorithm", f"version {checkpoint.algorithm_version}")
     found.add("pulses", f"{checkpoint.pulse} committed")
     found.add("state", _size(len(checkpoint.state)))
+    describe_checkpoint(found, checkpoint)
     describe_solution(found, checkpoint.solution)
     found.add("digest", f"{checkpoint.digest().hex()} (agrees with the contents)")
+
+
+def describe_checkpoint(found: Findings, checkpoint: Checkpoint) -> None:
+    """Add the frontier by depth and, where the file has it, how the job stood."""
+    found.add("frontier", frontier_text(open_chambers(checkpoint.state)))
+    sections = checkpoint.sections
+    if sections is None or not sections.members:
+        return
+    done = sum(task.result is not None for task in sections.flight)
+    chambers = sum(task.chambers for task in sections.flight)
+    found.add(
+        "in flight",
+        f"{len(sections.flight)} tasks with {chambers} chambers, {done} of them finished",
+    )
+    found.add(
+        "agreement",
+        f"view {sections.view}, {sections.certified} pulses certified by "
+        f"{len(sections.members)} ranks, group {sections.epoch}; {sections.records} records in "
+        "the journal",
+    )
+    for worker in sections.workers[:SHOWN_TARGETS]:
+        found.add(f"rank {worker.rank}", worker_text(worker, sections))
+    if len(sections.workers) > SHOWN_TARGETS:
+        found.add("more ranks", len(sections.workers) - SHOWN_TARGETS)
+    for text in sections.failures[-SHOWN_FAILURES:]:
+        found.add("failure", text)
+
+
+def frontier_text(counts: dict[int, int]) -> str:
+    """Return the number of open chambers, and how many there are at each depth."""
+    total = sum(counts.values())
+    parts = [f"{depth}: {count}" for depth, count in counts.items()]
+    if len(parts) > SHOWN_DEPTHS:
+        rest = sum(list(counts.values())[SHOWN_DEPTHS:])
+        parts = [*parts[:SHOWN_DEPTHS], f"deeper: {rest}"]
+    by = f"; by depth in tiles {', '.join(parts)}" if parts else ""
+    return f"{total} open chambers{by}"
+
+
+def worker_text(worker: Worker, sections: Sections) -> str:
+    """Return what one rank of a checkpoint has done and what it has to do."""
+    if worker.state != "works":
+        return {"gone": "gone", "absent": "does not answer"}.get(worker.state, worker.state)
+    open_ = [t for t in sections.flight if t.rank == worker.rank and t.result is None]
+    return (
+        f"{worker.tasks} tasks counted, {sum(t.chambers for t in open_)} chambers in "
+        f"{len(open_)} tasks to do; {worker.work} work units, busy {worker.busy / 1000.0:.1f} s"
+    )
 
 
 _SHOW: dict[str, Callable[[Findings, Path, bool], None]] = {

@@ -13,7 +13,7 @@ from morsr_mpi.adapters.hdf5_checkpoint import load_checkpoint, newest_checkpoin
 from morsr_mpi.adapters.hdf5_result import load_result, load_run
 from morsr_mpi.adapters.journal_file import read_records
 from morsr_mpi.app.account import summary
-from morsr_mpi.app.inspect import Findings, describe_solution
+from morsr_mpi.app.inspect import Findings, describe_solution, frontier_text
 from morsr_mpi.app.rundir import RunDirectory
 from morsr_mpi.app.verifiers import signer_of
 from morsr_mpi.base.errors import InputError, MorsrError, TamperError
@@ -22,6 +22,7 @@ from morsr_mpi.objectives.solution import SolveResult
 from morsr_mpi.provenance.bodies import Body, Epoch, Genesis, Pulse, Regroup, Seal, fingerprint
 from morsr_mpi.provenance.chain import VerifiedChain, verify_chain
 from morsr_mpi.provenance.steps import Step
+from morsr_mpi.search.outline import open_chambers
 
 #: Ranks listed one by one.
 SHOWN_RANKS = 32
@@ -188,6 +189,11 @@ def _checkpoints(found: Findings, run: RunDirectory, check: bool) -> None:
         found.add(
             "checkpoints", f"{len(names)}; newest sound: {path.name}, {checkpoint.pulse} pulses"
         )
+        found.add("frontier", frontier_text(open_chambers(checkpoint.state)))
+        sections = checkpoint.sections
+        if sections is not None and sections.flight:
+            done = sum(task.result is not None for task in sections.flight)
+            found.add("in flight", f"{len(sections.flight)} tasks, {done} of them finished")
     if check:
         for name in names:
             try:

@@ -23,6 +23,7 @@ from morsr_mpi.app.environment import LaunchInfo
 from morsr_mpi.app.fence import FencedError
 from morsr_mpi.app.guardian import Guardian
 from morsr_mpi.app.node_data import NodeData
+from morsr_mpi.app.nodes import make_nodes
 from morsr_mpi.app.outcome import tell_ready
 from morsr_mpi.app.parts import Load, Outcome, Refusals, line_of, verdict_of
 from morsr_mpi.app.regrouping import Losses, Remembering, recorded
@@ -30,6 +31,7 @@ from morsr_mpi.app.resume import restore, restore_state, share_start
 from morsr_mpi.app.rundir import RunDirectory
 from morsr_mpi.app.settings import Settings
 from morsr_mpi.app.signals import Requests
+from morsr_mpi.app.standing import sections_of
 from morsr_mpi.base.errors import (
     ExcludedError,
     InternalError,
@@ -37,7 +39,6 @@ from morsr_mpi.base.errors import (
     PeersLostError,
 )
 from morsr_mpi.node.core import Node
-from morsr_mpi.node.settings import NodeSettings
 from morsr_mpi.objectives.problem import QuadraticProblem
 from morsr_mpi.objectives.solution import SolveResult
 from morsr_mpi.provenance.chain import Chain, ChainPoint
@@ -192,10 +193,14 @@ class Job:
             raise
         self.data.tell(chief.note, chief.warn if crew.is_chief else self._log)
 
+        known: dict[bytes, bytes] = {}
+
         def search() -> Search:
             if shared.checkpoint is None:
                 return Search(problem, prepared, self._options)
-            return restore(shared.checkpoint, problem, prepared, self._options)
+            found, results = restore(shared.checkpoint, problem, prepared, self._options)
+            known.update(results)
+            return found
 
         count = self._settings.ranks
         self._searches = together.agree(lambda: [search() for _ in range(count)], describe)
@@ -203,31 +208,21 @@ class Job:
         at = together.agree_on(0, lambda: chief.open_journal(self._token, committed), describe)
         self._journal_at = at or ChainPoint()
         self._explorers = [Remembering(Explorer(problem, prepared)) for _ in self._searches]
+        for explorer in self._explorers:
+            explorer.known.update(known)
 
     def _search(self) -> list[loop.Outcome]:
         """Run the nodes of this process to their end; return how each ended."""
         crew, size = self._crew, self._ranks
         first = crew.group.members.index(crew.rank)
-        left = tuple((item.rank, item.reason) for item in self._admission.left)
-        self._nodes = [
-            Node(
-                NodeSettings(
-                    rank=first + i,
-                    size=size,
-                    problem=self._searches[0].problem.digest,
-                    options=self._options.digest(),
-                    lag=self._options.lag,
-                    free=self._options.free,
-                    dedicated=self._settings.coordinator == "dedicated",
-                    agreed=(self._options.work, left) if left else (self._options.work,),
-                ),
-                search,
-                self._signer if i == 0 else self._admission.signer(),
-                self._store if i == 0 else MemoryStore(),
-                self._journal_at,
-            )
-            for i, search in enumerate(self._searches)
-        ]
+        self._nodes = make_nodes(
+            self._searches,
+            self._settings,
+            self._admission,
+            (self._signer, self._store),
+            (first, size),
+            self._journal_at,
+        )
         self._chief.keep(self._searches[0], self._describe)
         journal = self._chief.journal
         if len(self._nodes) == 1:
@@ -261,7 +256,8 @@ class Job:
 
         def close() -> None:
             if chief.records is not None and not chief.sealed:
-                size, digest = chief.records.finish(search, result, verdict, cost)
+                sections = sections_of(node, crew.group, self._options, chief.start.notes)
+                size, digest = chief.records.finish(search, sections, result, verdict, cost)
                 chief.records = None
                 if not outcome.stopped:
                     chief.journal.append(node.seal(chief.sealed_files(size, digest)))
@@ -370,16 +366,14 @@ class Job:
         def poll() -> str:
             now = self._clock.now()
             self.data.patrol(now)
-            if speaks and chief.narrator is not None:
-                chief.narrator.meet(self._nodes[0], chief.start)
-                chief.narrator.update(now, search.progress)
+            if speaks:
+                if chief.narrator is not None:
+                    chief.narrator.meet(self._nodes[0], chief.start)
+                    chief.narrator.update(now, search.progress)
+                chief.look(self._nodes[0], search, self._crew.group, self._requests)
             return self._requests.poll(now) or ""
 
-        def committed(state: Search) -> None:
-            if speaks:
-                chief.committed(state, self._requests)
-
-        return loop.Hooks(committed, None, chief.keep_evidence, poll, self._log)
+        return loop.Hooks(None, None, chief.keep_evidence, poll, self._log)
 
     def _describe(self, search: Search) -> SolveResult:
         """Return the result as it would be with a search's solution, with the story so far."""

@@ -79,6 +79,14 @@ class JobJournal:
             )
         self._file.flush()
 
+    def sync(self) -> None:
+        """Make everything appended durable; from any thread. Raises OSError, InputError."""
+        file = self._file
+        if self._backlog:
+            raise InputError("the journal waits for room on the disk")
+        if file is not None:
+            file.sync()
+
     def close(self) -> None:
         """Flush and close the file."""
         if self._file is not None:

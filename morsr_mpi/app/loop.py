@@ -54,10 +54,11 @@ def _never() -> str:
 class Hooks:
     """What the application wants to know, all called between events.
 
-    on_commit: the search after each commit (checkpoints); on_progress: the search and the
+    on_commit: the search after each commit; on_progress: the search and the
     last pulse committed, at most every `config.PROGRESS_SECONDS`, and at the end;
     on_evidence: name and bytes of evidence against a rank; stop_requested: a reason to stop, ""
-    for none; log: lines for an operator.
+    for none, asked every `config.STOP_POLL_SECONDS` (checkpoints are taken then, in the middle
+    of pulses too); log: lines for an operator.
     """
 
     on_commit: Callable[[Any], None] | None = None
@@ -194,7 +195,7 @@ class NodeLoop:
             self._apply(Tick(now, work, spent, int(1000.0 * self.stats.busy)))
         if self.stopped is None and now - self._stop_at >= config.STOP_POLL_SECONDS:
             self._stop_at = now
-            reason = self._hooks.stop_requested()
+            reason = self.meter.measure("ledger", self._hooks.stop_requested)
             if reason:
                 self._apply(StopRequested(reason))
         busy = self._receive() or busy

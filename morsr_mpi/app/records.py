@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import socket
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -17,6 +18,7 @@ from morsr_mpi.base.version import __version__
 from morsr_mpi.objectives.solution import SolveResult
 from morsr_mpi.search.state import Search
 from morsr_mpi.storage.checkpoint import Checkpoint
+from morsr_mpi.storage.sections import Sections
 
 #: The incumbent in result.h5 is at most this old; longer where writing it takes long.
 RESULT_SECONDS = 1.0
@@ -41,9 +43,12 @@ class Records:
         describe: Callable[[Search], SolveResult],
         warn: Callable[[str], None],
         fence: Fence,
+        sync: Callable[[], None],
     ) -> None:
+        """sync: makes the journal durable; called from the writer's thread."""
         self._run = run
         self._fence = fence
+        self._sync = sync
         self._clock = clock
         self._describe = describe
         self._writer = Writer(warn)
@@ -53,24 +58,35 @@ class Records:
         self._checkpoints = Interval(min(checkpoint_every, FIRST_SECONDS), now)
         self._results = Interval(RESULT_SECONDS, now)
         self._last_objective = b""
+        self._waiting: Checkpoint | None = None
+        self._prepared = 0.0
         #: Seconds that the slowest checkpoint or result has taken so far.
         self.longest = 0.0
 
     def first(self, search: Search) -> None:
         """Have the state written that the search starts from, so that there is one from then on."""
         if not any(self._run.checkpoints.glob("checkpoint-*.h5")):
-            checkpoint = checkpoint_of(search)
+            checkpoint = checkpoint_of(search, Sections())
             self._writer.submit("checkpoint", lambda: self._store(checkpoint))
 
-    def committed(self, search: Search, wanted: bool) -> None:
-        """After a commit: have written what is due. wanted: a checkpoint was asked for."""
+    def look(
+        self, search: Search, sections: Callable[[], Sections], recorded: int, wanted: bool
+    ) -> None:
+        """Have written what is due. Between two events of the node, in the middle of a pulse too.
+
+        sections: what stands in a checkpoint beside the state; recorded: pulses that the journal
+        has: a checkpoint waits until it has all of its own, so that none is ever newer than the
+        journal. wanted: a checkpoint was asked for.
+        """
         now = self._clock.now()
         if wanted or self._checkpoints.due(now):
             self._checkpoints.seconds = max(self._checkpoints.seconds, self._every)
             self._checkpoints.done(now)
-            begin = self._clock.now()
-            checkpoint = checkpoint_of(search)
-            took = self._clock.now() - begin
+            begin = self._clock.cpu()
+            self._waiting = checkpoint_of(search, sections())
+            self._prepared = self._clock.cpu() - begin
+        if self._waiting is not None and self._waiting.pulse <= recorded:
+            checkpoint, took, self._waiting = self._waiting, self._prepared, None
             self._writer.submit(
                 "checkpoint", lambda: self._timed(self._checkpoints, self._store, checkpoint, took)
             )
@@ -85,7 +101,12 @@ class Records:
                 )
 
     def finish(
-        self, search: Search, result: SolveResult, state: str, cost: Mapping[str, Any]
+        self,
+        search: Search,
+        sections: Sections,
+        result: SolveResult,
+        state: str,
+        cost: Mapping[str, Any],
     ) -> tuple[int, bytes]:
         """Write the last checkpoint and the result; return its length and SHA-256.
 
@@ -93,7 +114,7 @@ class Records:
         one cannot be written.
         """
         self._writer.close()
-        self._store(checkpoint_of(search))
+        self._store(checkpoint_of(search, sections))
         self._fence.check(now=True)
         save_result(self._run.result, result, {**story(state), **cost})
         data = self._run.result.read_bytes()
@@ -110,18 +131,19 @@ class Records:
     def _timed(
         self, interval: Interval, write: Callable[[Any], None], value: Any, took: float = 0.0
     ) -> None:
-        """Write, and write seldom enough that it takes little of the time.
+        """Write, and write seldom enough that it takes little of the processor's time.
 
-        took: seconds that preparing it has cost already.
+        took: CPU seconds that preparing it has cost already.
         """
-        start = self._clock.now()
+        start, begin = self._clock.now(), time.thread_time()
         write(value)
-        cost = self._clock.now() - start + took
+        cost = time.thread_time() - begin + took
         interval.seconds = max(interval.seconds, cost / WRITE_SHARE)
-        self.longest = max(self.longest, cost)
+        self.longest = max(self.longest, self._clock.now() - start + took)
 
     def _store(self, checkpoint: Checkpoint) -> None:
         self._fence.check(now=True)
+        self._sync()  # after a power cut, too, no checkpoint is newer than the journal
         store_checkpoint(self._run.checkpoints, checkpoint)
 
     def _save(self, result: SolveResult) -> None:
@@ -129,14 +151,15 @@ class Records:
         save_result(self._run.result, result, story("running"))
 
 
-def checkpoint_of(search: Search) -> Checkpoint:
-    """Return a checkpoint of the state as it is now."""
+def checkpoint_of(search: Search, sections: Sections) -> Checkpoint:
+    """Return a checkpoint of the state as it is now, with what stands beside it."""
     return Checkpoint(
         problem_digest=search.problem.digest,
         options_digest=search.options.digest(),
         pulse=search.committed,
         state=search.snapshot(),
         solution=search.solution(),
+        sections=sections,
     )
 
 

@@ -105,14 +105,17 @@ def share_start(together: Together, start: Start, token: str) -> SharedStart:
 
 def restore(
     path: Path, problem: QuadraticProblem, prepared: Prepared, options: SearchOptions
-) -> Search:
-    """Return the state of a checkpoint, on every rank. Raises InputError."""
+) -> tuple[Search, dict[bytes, bytes]]:
+    """Return the state of a checkpoint, and results of tasks in flight by task id, on every rank.
+
+    Raises InputError.
+    """
     checkpoint = load_checkpoint(path)
     checkpoint.require(problem.digest, options.digest())
     search = restore_state(checkpoint.state, problem, prepared, options)
     if search.committed != checkpoint.pulse:
         raise InputError(f"{path} names pulse {checkpoint.pulse}, its state {search.committed}")
-    return search
+    return search, checkpoint.sections.results() if checkpoint.sections is not None else {}
 
 
 def restore_state(

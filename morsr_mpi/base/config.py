@@ -48,6 +48,10 @@ MAX_SNAPSHOT_BYTES: Final = 1 << 30
 BLOCK_BYTES: Final = 1 << 20
 #: Checkpoints kept in a run directory: the newest and the one before it.
 CHECKPOINTS_KEPT: Final = 2
+#: Tasks in flight, and bytes of their finished results, in a checkpoint: what is beyond is
+#: computed again after a resume.
+MAX_FLIGHT_TASKS: Final = 1 << 22
+MAX_FLIGHT_BYTES: Final = 64 << 20
 
 # --- agreement (consensus) ---------------------------------------------------------------
 #: Largest value agreed on: the results of a few pulses of many tasks, 66 bytes each.

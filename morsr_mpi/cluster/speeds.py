@@ -25,6 +25,8 @@ class SpeedBook:
         """capacities: relative speeds the ranks were started with, 0: computes nothing."""
         self._capacities = tuple(capacities)
         self._at: list[tuple[int, int]] = [(0, 0)] * len(capacities)
+        #: Work units and busy milliseconds as each rank last reported them.
+        self.latest: list[tuple[int, int]] = [(0, 0)] * len(capacities)
         self._busy = [0.0] * len(capacities)
         self.speeds = [USUAL_SPEED * c / MEAN_SHARE for c in capacities]
         self.spent = [0.0] * len(capacities)
@@ -37,6 +39,7 @@ class SpeedBook:
         if units < 0 or seconds < 0.0:
             return  # older than what is known
         self.spent[rank] = float(spent)
+        self.latest[rank] = (work, busy)
         if seconds < 0.05:
             return  # too short to measure; the next report covers it too
         self._at[rank] = (work, busy)

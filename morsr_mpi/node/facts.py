@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from morsr_mpi.base.errors import InternalError
-from morsr_mpi.base.ports import SearchMachine, Signer
+from morsr_mpi.base.ports import SearchMachine, Signer, TaskLike
 from morsr_mpi.node.certifier import Certifier
 from morsr_mpi.node.channel import Channel, Traffic
 from morsr_mpi.node.fetch import FetchBook
@@ -15,6 +15,7 @@ from morsr_mpi.node.settings import NodeSettings
 from morsr_mpi.node.startup import Roster
 from morsr_mpi.node.stop import append_seal
 from morsr_mpi.node.watch import StateWatch
+from morsr_mpi.node.work import PulseWork
 from morsr_mpi.provenance.bodies import Seal, fingerprint
 from morsr_mpi.provenance.chain import Chain
 
@@ -32,6 +33,7 @@ class NodeFacts:
     _pulses: PulseBook
     _records: RecordBook
     _votes: Certifier
+    _work: PulseWork
 
     @property
     def chain(self) -> Chain:
@@ -74,6 +76,33 @@ class NodeFacts:
         for pulse in self._pulses.open:
             found.update(pulse.finished())
         return found
+
+    def in_flight(self) -> list[tuple[int, int, TaskLike, int, bytes | None]]:
+        """Return tasks planned and not committed: pulse, index, task, member ordered, result.
+
+        The member is -1 before the order has come, the result None before it is here.
+        """
+        return [
+            (pulse.number, index, task, pulse.ranks[index], pulse.peek(index))
+            for pulse in self._pulses.open
+            for index, task in enumerate(pulse.tasks)
+            if not pulse.is_settled(index)
+        ]
+
+    @property
+    def view(self) -> int:
+        """The view of the agreement; its primary is the coordinator."""
+        return self._votes.view if self._roster else 0
+
+    @property
+    def certified(self) -> int:
+        """Pulses that the journal has records of, with those in the state at the start."""
+        return self._votes.certified if self._roster else 0
+
+    @property
+    def progress_by_rank(self) -> list[tuple[int, int]]:
+        """Work units and busy milliseconds of each rank, as it last said."""
+        return self._work.progress if self._roster else [(0, 0)] * self.settings.size
 
     def close_records(self) -> list[bytes]:
         """Return records of commits that are not certified, as this rank has them.

@@ -45,6 +45,11 @@ class ChamberScheduler:
         """Measured work units per second of each rank."""
         return tuple(self._speeds.speeds)
 
+    @property
+    def progress(self) -> list[tuple[int, int]]:
+        """Work units and busy milliseconds of each rank, as it last said."""
+        return list(self._speeds.latest)
+
     def predict(self, tasks: Sequence[TaskLike], coordinating: bool) -> list[int]:
         """Return the rank of each task; also what a rank begins with before its order comes."""
         ids = [task.task_id for task in tasks]

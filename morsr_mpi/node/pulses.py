@@ -139,6 +139,10 @@ class OpenPulse:
             if result is not None and index not in self._settled
         }
 
+    def peek(self, index: int) -> bytes | None:
+        """The result of a task, None while it is missing."""
+        return self._results[index]
+
     def result(self, index: int) -> bytes:
         """The result of a task. Raises InternalError when it is missing."""
         found = self._results[index]

@@ -152,6 +152,11 @@ class PulseWork:
         """Take in what a rank says of its progress."""
         self._scheduler.hear(sender, beat)
 
+    @property
+    def progress(self) -> list[tuple[int, int]]:
+        """Work units and busy milliseconds of each rank, as it last said."""
+        return self._scheduler.progress
+
     def rebalance(self, now: float, silent: Collection[int]) -> list[Reassignment]:
         """As coordinator: move tasks from ranks that are late; returns what to broadcast."""
         if not self.coordinating or self._settings.size == 1:

@@ -45,6 +45,12 @@ class Task:
         fields = (ALGORITHM_VERSION, self.kind, self.target, self.part, self.cutoff, self.body)
         object.__setattr__(self, "task_id", digest_of("morsr-task", *fields))
 
+    @property
+    def chambers(self) -> int:
+        """Chambers that it explores."""
+        packed = self.body[0] if self.kind == PROVE else ()
+        return len(packed) if isinstance(packed, tuple) else 0
+
     def to_bytes(self) -> bytes:
         """Canonical bytes; from_bytes is the inverse."""
         return encode((self.kind, self.target, self.part, self.cutoff, self.body, self.weight))

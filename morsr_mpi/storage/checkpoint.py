@@ -15,6 +15,7 @@ from morsr_mpi.base.digest import sha256
 from morsr_mpi.base.errors import InputError
 from morsr_mpi.base.version import ALGORITHM_VERSION
 from morsr_mpi.objectives.solution import Solution
+from morsr_mpi.storage.sections import Sections
 
 #: First field and version of what the digest covers (docs/formats/checkpoint.md).
 CHECKPOINT_TAG = "morsr-checkpoint"
@@ -29,7 +30,8 @@ class Checkpoint:
 
     problem_digest, options_digest: 32 bytes each. pulse: next pulse to commit.
     state: opaque snapshot. solution: best points so far. algorithm_version: of the
-    software that wrote it.
+    software that wrote it. sections: what stands beside the state, None in files of version
+    1.0; they have a digest of their own.
     """
 
     problem_digest: bytes
@@ -38,9 +40,11 @@ class Checkpoint:
     state: bytes
     solution: Solution
     algorithm_version: int = field(default=ALGORITHM_VERSION)
+    sections: Sections | None = None
 
     def digest(self) -> bytes:
-        """Return the SHA-256 (32 bytes) over all fields, the state by its own SHA-256."""
+        """Return the SHA-256 (32 bytes) over all fields but the sections, the state by its own
+        SHA-256."""
         return sha256(
             encode(
                 (

@@ -1,0 +1,88 @@
+"""Checkpoints of a run: in mid-pulse, with finished results, never ahead of the journal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from morsr_mpi import Problem, solve
+from morsr_mpi.adapters.hdf5_checkpoint import load_checkpoint, newest_checkpoint
+from morsr_mpi.adapters.hdf5_result import solution_digest
+from morsr_mpi.adapters.journal_file import read_records
+from morsr_mpi.app import chief, regrouping
+from morsr_mpi.app.inspect import inspect_file
+from morsr_mpi.app.rundir import RunDirectory
+from morsr_mpi.provenance.bodies import Pulse, parse
+from morsr_mpi.provenance.records import decode_record
+
+WORK = 300_000
+
+
+class PowerCut(BaseException):
+    """Ends a run without any of its clean-up."""
+
+
+def pulses_of(journal: Path) -> int:
+    records = read_records(journal)
+    bodies = [parse(decode_record(data, i)) for i, data in enumerate(records)]
+    return sum(isinstance(body, Pulse) for body in bodies)
+
+
+def test_finished_results_in_flight_are_not_computed_again(
+    large: Path, tmp_path: Path, undisturbed: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = RunDirectory(tmp_path / "run")
+    problem = Problem.load(large)
+    look = chief.Chief.look
+    seen: list[int] = []
+
+    def watched(self: Any, *arguments: Any) -> None:
+        look(self, *arguments)
+        found = newest_checkpoint(run.checkpoints)
+        if found is not None and found[1].sections is not None:
+            seen.append(found[1].pulse)
+            assert found[1].pulse <= pulses_of(run.journal), "a checkpoint ahead of the journal"
+            if found[1].sections.results():
+                raise PowerCut
+
+    with monkeypatch.context() as patch:
+        patch.setattr(chief.Chief, "look", watched)
+        with pytest.raises(PowerCut):
+            solve(problem, run_dir=run.path, work=WORK, checkpoint_every=0.01)
+    path = max(run.checkpoints.glob("checkpoint-*.h5"))
+    sections = load_checkpoint(path).sections
+    assert sections is not None
+    spared = sections.results()
+    lines = dict(inspect_file(path, check=True).lines)
+    assert f"{len(spared)} of them finished" in lines["in flight"]
+    assert "open chambers" in lines["frontier"]
+    assert "tasks counted" in lines["rank 0"]
+
+    begin, computed = regrouping.Remembering.begin, set[bytes]()
+
+    def counted(self: Any, task: Any) -> Any:
+        task_run = begin(self, task)
+        if not isinstance(task_run, regrouping._Known):
+            computed.add(task.task_id)
+        return task_run
+
+    monkeypatch.setattr(regrouping.Remembering, "begin", counted)
+    result = solve(problem, run_dir=run.path, work=WORK, resume=True)
+    assert solution_digest(run.result) == undisturbed
+    assert result.restarts == 1
+    assert computed
+    assert not computed & set(spared)
+
+
+def test_the_options_stand_in_a_checkpoint_for_people(small: Path, tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path / "run")
+    solve(Problem.load(small), run_dir=run.path, work=50_000, pulse_tasks=5, ranks=3)
+    sections = load_checkpoint(max(run.checkpoints.glob("checkpoint-*.h5"))).sections
+    assert sections is not None
+    assert '"pulse_tasks": 5' in sections.options
+    assert sections.members == (0, 1, 2)
+    assert [worker.rank for worker in sections.workers] == [0, 1, 2]
+    assert sections.genesis != bytes(32)
+    assert sections.records > 2
