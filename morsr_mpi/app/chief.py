@@ -6,6 +6,7 @@ rank when the chief is lost.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable
 
 from morsr_mpi.adapters.journal_file import FileJournal
@@ -14,6 +15,7 @@ from morsr_mpi.app.audit import seal_entries
 from morsr_mpi.app.environment import launch_columns
 from morsr_mpi.app.fence import Fence
 from morsr_mpi.app.journal import JobJournal, ends_in_seal, finish_exactly, pulses_of, take_over
+from morsr_mpi.app.load import FINISHED, STOPPED, LoadMeter, decisions, write_load
 from morsr_mpi.app.narrator import Narrator, keep_credentials
 from morsr_mpi.app.progress import ProgressLike
 from morsr_mpi.app.records import Records
@@ -28,8 +30,10 @@ from morsr_mpi.node.core import Node
 from morsr_mpi.node.regroup import Group
 from morsr_mpi.objectives.problem import QuadraticProblem
 from morsr_mpi.objectives.solution import SolveResult
-from morsr_mpi.provenance.bodies import Seal
+from morsr_mpi.provenance.bodies import Seal, parse
 from morsr_mpi.provenance.chain import Chain, ChainPoint
+from morsr_mpi.provenance.records import decode_record
+from morsr_mpi.provenance.scaling import Scaling
 from morsr_mpi.search.state import Search
 from morsr_mpi.storage.sections import Sections
 
@@ -50,6 +54,7 @@ class Chief:
         self._quiet = quiet
         self._fence: Fence | None = None
         self._made = False
+        self._load = LoadMeter()
 
     # --- the start -------------------------------------------------------------------------
     def open_run_dir(self, *, again: bool) -> None:
@@ -204,6 +209,29 @@ class Chief:
 
             self.records.look(search, sections, node.certified, wanted)
             requests.reserve = max(requests.reserve, self.records.longest)
+            load, run = self._load.look(self._clock.now(), node), self.run
+            if load is not None and run is not None:
+                self.records.submit("load.json", lambda: write_load(run, load))
+
+    def record_decisions(self, node: Node) -> None:
+        """Put the decisions about the job's size that the journal lacks at its end."""
+        if self.run is None or not self.active:
+            return
+        self.journal.flush()
+        records = self.journal.records()
+        for position in range(node.chain.point.count, len(records)):
+            # A chief before us has begun with this.
+            node.chain.append(parse(decode_record(records[position], position)))
+        known = sum(decode_record(data, i).kind == Scaling.KIND for i, data in enumerate(records))
+        for decision in decisions(self.run)[known:]:
+            self.journal.append(node.chain.append(decision))
+
+    def tell_load(self, node: Node, *, stopped: bool) -> None:
+        """Leave word that the job has ended."""
+        load = self._load.ended(STOPPED if stopped else FINISHED, node)
+        if load is not None and self.run is not None:
+            with contextlib.suppress(OSError):
+                write_load(self.run, load)
 
     def sealed_files(self, size: int, digest: bytes) -> list[tuple[str, int, bytes]]:
         """What the seal names: result.h5, of these bytes, and what lies in ledger and evidence."""

@@ -69,6 +69,14 @@ def job_seconds_left(now: float, environ: Mapping[str, str] | None = None) -> fl
     return None if end is None else end - now
 
 
+def slurm_job(environ: Mapping[str, str] | None = None) -> tuple[str, int]:
+    """Return the number of the Slurm job we are in and its nodes; "" and 1 outside of one."""
+    env = os.environ if environ is None else environ
+    job, task = env.get("SLURM_ARRAY_JOB_ID"), env.get("SLURM_ARRAY_TASK_ID")
+    job = f"{job}_{task}" if job and task else env.get("SLURM_JOB_ID", "")
+    return job, (_number(env.get("SLURM_JOB_NUM_NODES")) or 1) if job else 1
+
+
 def _number(text: str | None) -> int | None:
     """Return a non-negative integer, None for anything else."""
     return int(text) if text is not None and text.isascii() and text.isdecimal() else None

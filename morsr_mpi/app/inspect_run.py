@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ from morsr_mpi.node.certified import verify_certificates
 from morsr_mpi.objectives.solution import SolveResult
 from morsr_mpi.provenance.bodies import Body, Epoch, Genesis, Pulse, Regroup, Seal, fingerprint
 from morsr_mpi.provenance.chain import VerifiedChain, verify_chain
+from morsr_mpi.provenance.scaling import Scaling
 from morsr_mpi.provenance.steps import Step
 from morsr_mpi.search.outline import open_chambers
 
@@ -127,6 +129,9 @@ def _journal(found: Findings, run: RunDirectory, check: bool) -> VerifiedChain |
         found.add("regrouped", f"{len(groups)} time{'s' if len(groups) != 1 else ''}")
         for rank, why in dict(item for group in groups for item in group.gone).items():
             found.add("lost", f"rank {rank} {why}")
+    for body in chain.bodies:
+        if isinstance(body, Scaling):
+            found.add("scaling", scaling_text(body))
     counts = tasks_of_job(chain.bodies)
     for rank, count in sorted(counts.items())[:SHOWN_RANKS]:
         found.add(f"rank {rank}", f"{count} tasks")
@@ -134,6 +139,12 @@ def _journal(found: Findings, run: RunDirectory, check: bool) -> VerifiedChain |
         few, many = min(counts.values()), max(counts.values())
         found.add("all ranks", f"{len(counts)} ranks, {few} to {many} tasks each")
     return chain
+
+
+def scaling_text(body: Scaling) -> str:
+    """Return a decision about the size of the job on one line."""
+    at = datetime.datetime.fromtimestamp(body.at, datetime.UTC).strftime("%Y-%m-%d %H:%M:%S")
+    return f"{at} {body.before} -> {body.after} {body.unit}, {body.action}: {body.reason}"
 
 
 def tasks_by_rank(pulses: Sequence[Pulse | Step]) -> dict[int, int]:

@@ -259,10 +259,12 @@ class Job:
                 sections = sections_of(node, crew.group, self._options, chief.start.notes)
                 size, digest = chief.records.finish(search, sections, result, verdict, cost)
                 chief.records = None
+                chief.record_decisions(node)
                 if not outcome.stopped:
                     chief.journal.append(node.seal(chief.sealed_files(size, digest)))
                     chief.sealed = True
             chief.journal.close()
+            chief.tell_load(node, stopped=bool(outcome.stopped))
 
         together.agree_on(0, close, self.internal_line)
         chief.tell_end(node, search.progress(), verdict, outcome.stopped, summary(cost))

@@ -33,6 +33,8 @@ class RunDirectory:
         self.evidence = self.path / "evidence"
         self.log_file = self.path / "log.txt"
         self.stop_file = self.path / "STOP"
+        self.load_file = self.path / "load.json"
+        self.scaling = self.path / "scaling"
 
     @classmethod
     def create(cls, path: str | os.PathLike[str]) -> RunDirectory:

@@ -25,6 +25,10 @@ COMMANDS = {
     "launch": ("morsr_mpi.cli.launch", "Find mpirun and start a command on N ranks."),
     "demo": ("morsr_mpi.cli.demo", "Quantise a small network on real data and show the gain."),
     "plan": ("morsr_mpi.cli.plan", "Say beforehand what a problem will need."),
+    "autoscale": (
+        "morsr_mpi.cli.autoscale",
+        "Give a running Slurm job more or fewer nodes by its load.",
+    ),
     "simulate": (
         "morsr_mpi.cli.simulate",
         "Simulate a cluster under faults, and predict what it reaches.",

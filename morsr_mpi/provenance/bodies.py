@@ -1,4 +1,5 @@
-"""Bodies of the journal's records: genesis, epoch, regroup, pulse, certificate, stop, seal.
+"""Bodies of the journal's records: genesis, epoch, regroup, pulse, certificate, stop, seal;
+`step` and `scaling` have files of their own.
 
 Each kind is a dataclass with `body()` and `from_body()`; `parse` finds the right one. All
 fields are described in docs/formats/journal.md.
@@ -13,6 +14,7 @@ from morsr_mpi.base.canonical import encode
 from morsr_mpi.base.digest import DIGEST_BYTES, sha256, short
 from morsr_mpi.base.errors import TamperError
 from morsr_mpi.provenance.records import Record
+from morsr_mpi.provenance.scaling import Scaling
 from morsr_mpi.provenance.steps import Step
 
 
@@ -271,9 +273,10 @@ class Seal:
         return None
 
 
-Body = Genesis | Epoch | Regroup | Pulse | Step | Certified | Stop | Seal
+Body = Genesis | Epoch | Regroup | Pulse | Step | Certified | Stop | Scaling | Seal
 _KINDS: dict[str, type[Body]] = {
-    kind.KIND: kind for kind in (Genesis, Epoch, Regroup, Pulse, Step, Certified, Stop, Seal)
+    kind.KIND: kind
+    for kind in (Genesis, Epoch, Regroup, Pulse, Step, Certified, Stop, Scaling, Seal)
 }
 
 

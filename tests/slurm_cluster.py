@@ -1,0 +1,201 @@
+"""A real Slurm of four nodes on this machine, for the tests: one slurmd for each node's name.
+
+Needs root, and slurmctld, slurmd and munge, which CI installs (Debian: slurm-wlm, munge). A node
+fails when its slurmd is killed.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+NODES = ("n1", "n2", "n3", "n4")
+
+_CONF = """\
+ClusterName=four
+SlurmctldHost={host}
+AuthType=auth/munge
+MpiDefault=none
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+SlurmUser=root
+SlurmdUser=root
+StateSaveLocation={folder}/ctld
+SlurmdSpoolDir={folder}/spool.%n
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmdPidFile={folder}/slurmd.%n.pid
+SlurmctldLogFile={folder}/slurmctld.log
+SlurmdLogFile={folder}/slurmd.%n.log
+SlurmctldPort={port}
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core
+ReturnToService=2
+SlurmdTimeout=10
+KillWait=10
+JobRequeue=1
+JobCompType=jobcomp/none
+AccountingStorageType=accounting_storage/none
+NodeName=n[1-4] NodeHostname={host} NodeAddr=127.0.0.1 Port=[{first}-{last}] CPUs=2 \
+RealMemory=1000 State=UNKNOWN
+PartitionName=debug Nodes=ALL Default=YES MaxTime=INFINITE State=UP OverSubscribe=YES
+"""
+
+
+def why_not() -> str:
+    """Why there can be no cluster here, "" when there can."""
+    if os.geteuid() != 0:
+        return "a Slurm cluster of one's own needs root"
+    missing = [name for name in ("slurmctld", "slurmd", "sbatch", "munged") if not _find(name)]
+    return f"{', '.join(missing)} not installed (slurm-wlm, munge)" if missing else ""
+
+
+def _find(name: str) -> str | None:
+    return shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
+
+
+class Cluster:
+    """Four nodes, and what a user does with them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.env = {k: v for k, v in os.environ.items() if not k.startswith(("SLURM_", "OMPI_"))}
+        self.env["SLURM_CONF"] = str(folder / "slurm.conf")
+        programs = f"{Path(sys.executable).parent}:{self.env.get('PATH', os.defpath)}"
+        self.env["PATH"] = f"{programs}:/usr/sbin:/sbin"
+        self.env["PYTHONPATH"] = str(ROOT)
+
+    def run(self, *command: object, check: bool = True) -> str:
+        """Run a command of Slurm's; return what it prints."""
+        done = subprocess.run(
+            [str(word) for word in command],
+            env=self.env,
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert not check or done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+        return done.stdout.strip()
+
+    def submit(self, script: str, *arguments: object, nodes: int, options: tuple[str, ...]) -> str:
+        """Send a script of `slurm/`; return the job's number."""
+        size = (f"--nodes={nodes}", "--ntasks-per-node=1", f"--output={self.folder}/%j.out")
+        return self.run(
+            "sbatch", "--parsable", *size, *options, ROOT / "slurm" / script, *arguments
+        )
+
+    def state(self, job: str) -> str:
+        """State of a job, "" when it has left the queue."""
+        return self.run("squeue", "-h", "-j", job, "-o", "%T", check=False)
+
+    def detail(self, job: str, name: str) -> str:
+        """One field of what Slurm knows of a job."""
+        for word in self.run("scontrol", "show", "job", job).split():
+            if word.startswith(f"{name}="):
+                return word.partition("=")[2]
+        return ""
+
+    def output(self, job: str) -> str:
+        """What a job has printed."""
+        path = self.folder / f"{job}.out"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def wait(self, job: str, *states: str, seconds: float = 120.0) -> None:
+        """Wait until a job is in one of these states ("" for gone)."""
+        end = time.monotonic() + seconds
+        while (now := self.state(job)) not in states:
+            assert time.monotonic() < end, f"job {job} is {now!r}\n{self.output(job)}"
+            time.sleep(0.2)
+
+    def start_again(self, job: str) -> None:
+        """Let a requeued job start at once instead of after two minutes."""
+        self.run("scontrol", "update", f"JobId={job}", "StartTime=now")
+
+    def kill_node(self, name: str) -> None:
+        """A node dies: its slurmd, and every process of its jobs."""
+        daemon = int((self.folder / f"slurmd.{name}.pid").read_text())
+        for pid in [daemon, *_of_node(name)]:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def nodes_of(self, job: str) -> list[str]:
+        """Names of the nodes of a job."""
+        return self.run("scontrol", "show", "hostnames", self.detail(job, "NodeList")).split()
+
+
+def _of_node(name: str) -> list[int]:
+    """Processes that Slurm started on a node: the steps' daemons, and all below them."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            variables = (folder / "environ").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if f"SLURMD_NODENAME={name}".encode() in variables:
+            found.append(int(folder.name))
+    return found
+
+
+def _ports() -> int:
+    """A first port of five in a row that nobody uses."""
+    for first in range(17001 + os.getpid() % 400 * 10, 40000, 10):
+        try:
+            for port in range(first, first + 5):
+                with socket.socket() as one:
+                    one.bind(("127.0.0.1", port))
+        except OSError:
+            continue
+        return first
+    raise AssertionError("no free ports")
+
+
+@contextmanager
+def cluster(folder: Path) -> Iterator[Cluster]:
+    """Start it, and end it with everything that ran in it."""
+    reason = why_not()
+    if reason:
+        pytest.skip(reason)
+    first = _ports()
+    (folder / "ctld").mkdir(parents=True)
+    for node in NODES:
+        (folder / f"spool.{node}").mkdir()
+    host = socket.gethostname().split(".")[0]
+    text = _CONF.format(host=host, folder=folder, port=first + 4, first=first, last=first + 3)
+    (folder / "slurm.conf").write_text(text)
+    made = Cluster(folder)
+    if subprocess.run(["munge", "-n"], capture_output=True, check=False).returncode:
+        Path("/run/munge").mkdir(exist_ok=True)
+        subprocess.run(["chown", "munge:munge", "/run/munge"], check=True)
+        subprocess.run(["su", "-s", "/bin/sh", "munge", "-c", "/usr/sbin/munged"], check=True)
+    try:
+        made.run("slurmctld", "-c")
+        for node in NODES:
+            made.run("slurmd", "-N", node)
+        end = time.monotonic() + 60.0
+        while made.run("sinfo", "-h", "-t", "idle", "-o", "%D", check=False) != "4":
+            assert time.monotonic() < end, made.run("sinfo")
+            time.sleep(0.2)
+        yield made
+    finally:
+        made.run("scancel", "--user=root", check=False)
+        for node in NODES:
+            for pid in _of_node(node):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        made.run("scontrol", "shutdown", check=False)
+        time.sleep(0.5)
+        for path in folder.glob("*.pid"):
+            with suppress(ProcessLookupError):
+                os.kill(int(path.read_text()), signal.SIGKILL)
