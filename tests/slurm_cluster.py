@@ -74,6 +74,7 @@ class Cluster:
         programs = f"{Path(sys.executable).parent}:{self.env.get('PATH', os.defpath)}"
         self.env["PATH"] = f"{programs}:/usr/sbin:/sbin"
         self.env["PYTHONPATH"] = str(ROOT)
+        self.env |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
 
     def run(self, *command: object, check: bool = True) -> str:
         """Run a command of Slurm's; return what it prints."""
@@ -122,6 +123,10 @@ class Cluster:
     def start_again(self, job: str) -> None:
         """Let a requeued job start at once instead of after two minutes."""
         self.run("scontrol", "update", f"JobId={job}", "StartTime=now")
+
+    def trace(self) -> str:
+        """What the controller has logged of late."""
+        return (self.folder / "slurmctld.log").read_text()[-3000:]
 
     def kill_node(self, name: str) -> None:
         """A node dies: its slurmd, and every process of its jobs."""

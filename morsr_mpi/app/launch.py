@@ -24,7 +24,7 @@ from morsr_mpi.app.environment import LAUNCHED_VARIABLE, forwarded_variables
 from morsr_mpi.app.mpirun import INTEL, MPICH, OPEN_MPI, Mpirun, in_allocation, usable_cores
 from morsr_mpi.app.outcome import OUTCOME_VARIABLE
 from morsr_mpi.app.restarts import is_lost, pause, resumed, what_is_left
-from morsr_mpi.base.errors import EXIT_INTERNAL, UsageError
+from morsr_mpi.base.errors import EXIT_INTERNAL, EXIT_STOPPED, UsageError
 
 #: A request to stop is repeated this often: a rank that is still starting up ignores it.
 REPEAT_SECONDS = 2.0
@@ -105,6 +105,11 @@ class Launcher:
         self.lost = not asked and is_lost(code or EXIT_INTERNAL, told)
         if told is not None:
             return told
+        if self.lost and self._stopping:
+            # Whoever wants it to stop has perhaps ended mpirun too: nothing is started again.
+            self.lost = False
+            self._say("ended while it was to stop; go on from the last checkpoint with --resume")
+            return EXIT_STOPPED
         if code != 0:
             return code
         if silent_stop:

@@ -27,6 +27,8 @@ from morsr_mpi.provenance.scaling import Scaling
 
 pytestmark = pytest.mark.subprocess_mpi
 WORK = "3_000_000"
+#: Longer than the minute that is Slurm's shortest time limit.
+LONG_WORK = "40_000_000"
 MANY = "many-nodes.sbatch"
 
 
@@ -43,7 +45,7 @@ def slurm() -> Iterator[Cluster]:
 
 @pytest.fixture(scope="module")
 def problem(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_problem(tmp_path_factory.mktemp("slurm") / "problem.h5", 64, 100.0)
+    return make_problem(tmp_path_factory.mktemp("slurm") / "problem.h5", 64, 300.0)
 
 
 @pytest.fixture(scope="module")
@@ -63,8 +65,8 @@ def begun(slurm: Cluster, job: str, run: RunDirectory, pulses: int = 1) -> None:
         time.sleep(0.1)
 
 
-def options(run: RunDirectory) -> list[object]:
-    return [run.path, "--work", WORK, "--checkpoint-every", "1"]
+def options(run: RunDirectory, work: str = WORK) -> list[object]:
+    return [run.path, "--work", work, "--checkpoint-every", "1"]
 
 
 def check(slurm: Cluster, job: str, run: RunDirectory, expected: bytes) -> None:
@@ -105,19 +107,27 @@ def test_a_job_is_stopped_requeued_and_grown(
 
 @pytest.mark.long
 def test_a_job_that_runs_out_of_time_is_requeued(
-    slurm: Cluster, problem: Path, expected: bytes, tmp_path: Path
+    slurm: Cluster, problem: Path, tmp_path: Path
 ) -> None:
-    """SIGUSR1 so many seconds before the end, here as soon as the job has begun."""
+    """SIGUSR1 so many seconds before the end, a stop with a checkpoint, and on after that."""
     run = RunDirectory(tmp_path / "run")
-    short = ("--time=1", "--signal=B:USR1@55")
-    job = slurm.submit(MANY, problem, *options(run), nodes=4, options=short)
+    short = ("--time=1", "--signal=B:USR1@30")
+    job = slurm.submit(MANY, problem, *options(run, LONG_WORK), nodes=4, options=short)
     begun(slurm, job, run)
     slurm.wait(job, "PENDING", seconds=100)
     assert int(slurm.detail(job, "Restarts")) == 1
     assert "--resume" in slurm.output(job)
-    slurm.run("scontrol", "update", f"JobId={job}", "TimeLimit=10")
-    slurm.start_again(job)
-    check(slurm, job, run, expected)
+    found = inspect_run(run.path, check=True)
+    assert not found.wrong
+    assert "stopped" in dict(found.lines)["state"]
+    pulses = len(verify_chain(read_records(run.journal)).pulses())
+    slurm.start_again(job)  # with the same minute: so it is stopped and requeued again
+    slurm.wait(job, "RUNNING", seconds=60)
+    slurm.wait(job, "PENDING", seconds=100)
+    assert int(slurm.detail(job, "Restarts")) == 2
+    assert len(verify_chain(read_records(run.journal)).pulses()) > pulses
+    assert not inspect_run(run.path, check=True).wrong
+    slurm.run("scancel", job)
 
 
 @pytest.mark.long
