@@ -1,10 +1,14 @@
 """Recovery: from a rank's death, or its stopping, to the first pulse certified without it.
 
-    python benchmarks/recovery.py [--ranks 4 8] [--runs 5] [--json FILE]
+    python benchmarks/recovery.py [--ranks 4 8] [--runs 5] [--hosts] [--json FILE]
 
 A real `morsr launch` on this machine; one rank is killed (SIGKILL) or stopped (SIGSTOP) at a random
 moment of the search. The time runs from the signal to the first `pulse` record behind the
 `regroup` record in the journal, read from outside, so half a millisecond of polling is in it.
+
+--hosts: the same on six ranks over three hosts (network namespaces, root), and the loss of a whole
+host under `launch --restarts`: to the first pulse that the restarted job certifies, with the
+pulses it had to do again.
 """
 
 from __future__ import annotations
@@ -16,21 +20,25 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
+import netns_hosts
 from common import arguments, random_rotation, report
 from kills import Running
 
 from morsr_mpi.adapters.hdf5_problem import save_problem
-from morsr_mpi.provenance.bodies import Pulse, Regroup, parse
+from morsr_mpi.provenance.bodies import Epoch, Pulse, Regroup, parse
 from morsr_mpi.provenance.records import decode_record
 
 
-def first_pulse_after(run: Path, records: int, since: float, limit: float = 30.0) -> float | None:
+def first_pulse_after(
+    run: Path, records: int, since: float, kind: type = Regroup, limit: float = 30.0
+) -> float | None:
     """Return seconds from `since` to the first pulse behind a regroup record, None without one.
 
-    records: how many the journal had before; polled.
+    records: how many the journal had before; polled. kind: another record to wait for.
     """
     path = run / "ledger" / "journal.morsr"
     while time.monotonic() - since < limit:
@@ -41,7 +49,7 @@ def first_pulse_after(run: Path, records: int, since: float, limit: float = 30.0
             body = parse(decode_record(data, position))
             if grouped and isinstance(body, Pulse):
                 return time.monotonic() - since
-            grouped = grouped or isinstance(body, Regroup)
+            grouped = grouped or isinstance(body, kind)
         time.sleep(0.0005)
     return None
 
@@ -72,31 +80,84 @@ def measure(folder: Path, problem: Path, ranks: int, number: int, seed: int) -> 
         return first_pulse_after(run, records, since)
 
 
+def on_hosts(folder: Path, problem: Path, runs: int) -> list[dict[str, Any]]:
+    """Six ranks on three hosts: a rank is killed, a rank is stopped, a host dies."""
+    options = [problem, "--work", "inf", "--pulse-tasks", "24", "--checkpoint-every", "2"]
+    found: dict[str, list[float | None]] = {}
+    again: list[int] = []
+    for seed in range(runs):
+        rng = random.Random(seed)
+        for case in ("SIGKILL", "SIGSTOP", "host"):
+            run = folder / f"hosts-{case}-{seed}"
+            place = folder / f"{case}-{seed}"
+            place.mkdir()
+            with (
+                netns_hosts.hosts(place) as hosts,
+                hosts.launch(run, 6, options, "--restarts", "1") as running,
+            ):
+                running.wait_for(running.searching)
+                time.sleep(3.0 + rng.random())
+                journal = run / "ledger" / "journal.morsr"
+                records = len(complete(journal))
+                since = time.monotonic()
+                if case == "host":
+                    hosts.kill("h3")
+                    seconds = first_pulse_after(run, records, since, Epoch)
+                    again.append(repeated(journal))
+                else:
+                    running.signal(getattr(signal, case), rng.choice(hosts.ranks_on(run, "h2")))
+                    seconds = first_pulse_after(run, records, since)
+                found.setdefault(case, []).append(seconds)
+    rows = []
+    for case, times in found.items():
+        name = "host lost, restart" if case == "host" else f"{case}, 6 ranks, 3 hosts"
+        rows.append(row(name, times, 2.1 if case == "SIGKILL" else None))
+        if case == "host":
+            rows[-1]["pulses again"] = again
+    return rows
+
+
+def repeated(journal: Path) -> int:
+    """How many pulses the journal has twice."""
+    bodies = [parse(decode_record(data, i)) for i, data in enumerate(complete(journal))]
+    numbers = [body.pulse for body in bodies if isinstance(body, Pulse)]
+    starts = [body.committed for body in bodies if isinstance(body, Epoch)]
+    before = numbers[: len(numbers) - 1]
+    return max((n for n in before), default=0) + 1 - starts[-1] if starts else 0
+
+
+def row(case: str, found: list[float | None], paper: float | None) -> dict[str, Any]:
+    """One line of the table."""
+    times = [seconds for seconds in found if seconds is not None]
+    return {
+        "case": case,
+        "runs": len(found),
+        "recovered": len(times),
+        "median s": statistics.median(times) if times else float("nan"),
+        "worst s": max(times, default=float("nan")),
+        "paper s": paper,
+        "seconds": times,
+    }
+
+
 def main() -> None:
     parser = arguments(__doc__ or "")
     parser.add_argument("--ranks", type=int, nargs="+", default=[4, 8])
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--hosts", action="store_true", help="over three network namespaces")
     args = parser.parse_args()
     rows = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         problem = folder / "problem.h5"
         save_problem(problem, random_rotation(64, 100.0, 1))
-        for ranks in args.ranks:
+        if args.hosts:
+            rows += on_hosts(folder, problem, args.runs)
+        for ranks in [] if args.hosts else args.ranks:
             for number in (signal.SIGKILL, signal.SIGSTOP):
                 found = [measure(folder, problem, ranks, number, s) for s in range(args.runs)]
-                times = [seconds for seconds in found if seconds is not None]
-                rows.append(
-                    {
-                        "case": f"{signal.Signals(number).name}, {ranks} ranks",
-                        "runs": len(found),
-                        "recovered": len(times),
-                        "median s": statistics.median(times) if times else float("nan"),
-                        "worst s": max(times, default=float("nan")),
-                        "paper s": 2.1 if number == signal.SIGKILL else None,
-                        "seconds": times,
-                    }
-                )
+                paper = 2.1 if number == signal.SIGKILL else None
+                rows.append(row(f"{signal.Signals(number).name}, {ranks} ranks", found, paper))
     report(args, rows, ["case", "runs", "recovered", "median s", "worst s", "paper s"])
 
 

@@ -24,7 +24,7 @@ from morsr_mpi.app.rundir import RunDirectory
 from morsr_mpi.app.settings import Settings
 from morsr_mpi.app.signals import Requests
 from morsr_mpi.app.standing import sections_of
-from morsr_mpi.base.errors import ExcludedError
+from morsr_mpi.base.errors import ExcludedError, UsageError
 from morsr_mpi.base.ports import Clock
 from morsr_mpi.node.core import Node
 from morsr_mpi.node.regroup import Group
@@ -91,14 +91,21 @@ class Chief:
     def open_journal(self, token: str, committed: int) -> ChainPoint:
         """Claim the directory, begin to write the journal; return where it stands.
 
-        token: names the job. Raises as `journal.take_over`, and OSError.
+        token: names the job. Raises as `journal.take_over`, and UsageError where the directory
+        cannot be written.
         """
         if self.run is None:
             return ChainPoint()
-        if self._fence is None:
-            self._fence = Fence.claim(self.run.fence, token)
         recent = tuple(self.journal.recent)
-        file, point, last = take_over(self.run.journal, recent, committed)
+        try:
+            if self._fence is None:
+                self._fence = Fence.claim(self.run.fence, token)
+            file, point, last = take_over(self.run.journal, recent, committed)
+        except OSError as exc:
+            raise UsageError(
+                f"run directory {self.run.path} cannot be written ({exc.strerror or exc}); what is "
+                "in it stands"
+            ) from exc
         self._begin(file, isinstance(last, Seal) and not self._settings.resume)
         return point
 

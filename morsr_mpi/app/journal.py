@@ -122,8 +122,11 @@ def take_over(
     copy = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     if path.exists():
         recover(path)
-        shutil.copyfile(path, copy)
-        os.replace(copy, path)
+        try:
+            shutil.copyfile(path, copy)
+            os.replace(copy, path)
+        finally:
+            copy.unlink(missing_ok=True)  # of a disk that is full
     journal = FileJournal(path)
     records = read_records(path)
     if not records:

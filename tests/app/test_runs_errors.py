@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import h5py
 import pytest
 
 from morsr_mpi.adapters.hdf5_result import solution_digest
@@ -36,10 +37,12 @@ def last_error(done: Any) -> str:
 def stopped(large: Path, tmp_path: Path, morsr: Command) -> RunDirectory:
     """A run that was stopped early and has two checkpoints."""
     run = RunDirectory(tmp_path / "run")
-    for hours, resume in (("0.00002", []), ("0.0001", ["--resume"])):
-        options = ["--work", WORK, "--max-hours", hours, *resume]
+    hours, resume = 0.00002, list[str]()
+    while not run.checkpoints.is_dir() or len(list(run.checkpoints.iterdir())) < 2:
+        # On a busy machine the time is over before the first pulse is.
+        options = ["--work", WORK, "--max-hours", f"{hours:.6f}", *resume]
         assert morsr(["solve", large, "--run-dir", run.path, *options]).code == 75
-    assert len(list(run.checkpoints.iterdir())) == 2
+        hours, resume = 2.0 * hours, ["--resume"]
     return run
 
 
@@ -80,6 +83,35 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(
     assert "warning: checkpoint passed over" in done.err
     assert solution_digest(stopped.result) == undisturbed
     assert not inspect_run(stopped.path, check=True).wrong
+
+
+def test_checkpoints_that_cannot_be_used_are_refused_with_the_reason(
+    large: Path, stopped: RunDirectory, morsr: Command
+) -> None:
+    sound = {path: path.read_bytes() for path in stopped.checkpoints.iterdir()}
+    for change, says in (
+        ("algorithm", "was written by algorithm version 999"),
+        ("format", "format version 2.0"),
+        ("truncated", "truncated"),
+        ("edited", "damaged"),
+    ):
+        before = {}
+        for path, data in sorted(sound.items()):
+            path.write_bytes(data[:-1000] if change == "truncated" else data)
+            if change != "truncated":
+                with h5py.File(path, "a") as file:
+                    if change == "algorithm":
+                        file.attrs["algorithm_version"] = 999
+                    elif change == "format":
+                        file.attrs["version"] = [2, 0]
+                    else:
+                        file["state"][100] ^= 1
+            before[path] = path.read_bytes()
+        done = morsr(["solve", large, "--run-dir", stopped.path, "--work", WORK, "--resume"])
+        assert done.code == 65
+        assert "no checkpoint can be used" in last_error(done)
+        assert says in last_error(done)
+        assert before == {path: path.read_bytes() for path in stopped.checkpoints.iterdir()}
 
 
 @pytest.mark.parametrize("part", ["ledger/journal.morsr", "result.h5"])
