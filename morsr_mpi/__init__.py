@@ -17,6 +17,7 @@ from morsr_mpi.base.version import __version__
 
 if TYPE_CHECKING:
     from morsr_mpi.app.api import Problem, solve
+    from morsr_mpi.app.computation_chain import verify_computation_chain
     from morsr_mpi.base.errors import InputError, MorsrError, UsageError
     from morsr_mpi.objectives.solution import SolveResult
 
@@ -28,6 +29,7 @@ __all__ = [
     "UsageError",
     "__version__",
     "solve",
+    "verify_computation_chain",
 ]
 
 _WHERE = {
@@ -37,6 +39,7 @@ _WHERE = {
     "SolveResult": "morsr_mpi.objectives.solution",
     "UsageError": "morsr_mpi.base.errors",
     "solve": "morsr_mpi.app.api",
+    "verify_computation_chain": "morsr_mpi.app.computation_chain",
 }
 
 

@@ -238,18 +238,26 @@ class X509Identity:
 
     def judge(self, claim: Claim, credential: bytes, now: float) -> None:
         """Raise AuthenticationError with the reason unless the credential proves the claim."""
-        shown = Credential.from_bytes(credential)
-        if shown.host != claim.host:
-            raise AuthenticationError(f"credential for host {shown.host!r}, not {claim.host!r}")
-        chain = load_chain(shown.chain)
-        try:
-            self.trust.verify(chain, now)
-            names_of(chain[0]).admit(claim.rank, claim.host, claim.run)
-            check_signature(chain[0], claim.signed_bytes(), shown.signature)
-        except AuthenticationError:
-            raise
-        except Exception as error:  # parts are parsed when they are looked at
-            raise AuthenticationError(f"malformed certificate ({error})") from None
+        judge(self.trust, claim, credential, now)
+
+
+def judge(trust: TrustRoot | SelfTrust, claim: Claim, credential: bytes, now: float) -> None:
+    """Raise AuthenticationError with the reason unless the credential proves the claim.
+
+    now: seconds since 1970, when it has to be valid.
+    """
+    shown = Credential.from_bytes(credential)
+    if shown.host != claim.host:
+        raise AuthenticationError(f"credential for host {shown.host!r}, not {claim.host!r}")
+    chain = load_chain(shown.chain)
+    try:
+        trust.verify(chain, now)
+        names_of(chain[0]).admit(claim.rank, claim.host, claim.run)
+        check_signature(chain[0], claim.signed_bytes(), shown.signature)
+    except AuthenticationError:
+        raise
+    except Exception as error:  # parts are parsed when they are looked at
+        raise AuthenticationError(f"malformed certificate ({error})") from None
 
 
 def load_chain(chain: Sequence[bytes]) -> list[x509.Certificate]:

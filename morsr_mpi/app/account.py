@@ -17,7 +17,8 @@ from morsr_mpi.node.channel import Traffic
 @dataclass(frozen=True)
 class Account:
     """One rank's part of a run. Seconds of CPU by category, wall seconds of its loop and of it
-    those with a task to compute; tasks, work units, units lost with tasks given up; rounds."""
+    those with a task to compute; tasks, work units, units lost with tasks given up; rounds; tasks
+    whose results were known."""
 
     cpu: tuple[float, ...]
     wall: float
@@ -26,6 +27,7 @@ class Account:
     work: int
     wasted: int
     rounds: int
+    known: int
     traffic: Mapping[str, Traffic]
 
     @classmethod
@@ -40,13 +42,14 @@ class Account:
             stats.work,
             stats.wasted,
             stats.rounds,
+            stats.known,
             traffic,
         )
 
     def to_bytes(self) -> bytes:
         """Canonical bytes; from_bytes is the inverse."""
         said = tuple((n, t.messages, t.plain, t.packed) for n, t in sorted(self.traffic.items()))
-        numbers = (self.tasks, self.work, self.wasted, self.rounds)
+        numbers = (self.tasks, self.work, self.wasted, self.rounds, self.known)
         return encode((self.cpu, self.wall, self.busy, numbers, said))
 
     @classmethod
@@ -58,11 +61,12 @@ class Account:
                     tuple(cpu),
                     float(wall),
                     float(busy),
-                    (int(tasks), int(work), int(wasted), int(rounds)),
+                    (int(tasks), int(work), int(wasted), int(rounds), int(known)),
                     tuple(said),
                 ):
                     traffic = {str(n): Traffic(m, plain, packed) for n, m, plain, packed in said}
-                    return cls(cpu, wall, busy, tasks, work, wasted, rounds, traffic)
+                    numbers = (tasks, work, wasted, rounds, known)
+                    return cls(cpu, wall, busy, *numbers, traffic)
         except CanonicalError:
             pass
         raise InternalError("malformed account of a rank")
@@ -84,6 +88,7 @@ def run_entries(accounts: Sequence[Account]) -> dict[str, Any]:
     entries["search_seconds"] = [account.wall for account in accounts]
     entries["busy_seconds"] = [account.busy for account in accounts]
     entries["tasks"] = [account.tasks for account in accounts]
+    entries["known_tasks"] = [account.known for account in accounts]
     entries["executed_work"] = [account.work for account in accounts]
     entries["wasted_work"] = [account.wasted for account in accounts]
     entries["rounds"] = [account.rounds for account in accounts]

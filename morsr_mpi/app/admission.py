@@ -26,6 +26,7 @@ from morsr_mpi.base.config import CLOCK_SKEW_SECONDS, SLOT_BYTES
 from morsr_mpi.base.digest import sha256
 from morsr_mpi.base.errors import EXIT_OK, AuthenticationError, MorsrError, UsageError
 from morsr_mpi.base.ports import Links, Signer, Transport
+from morsr_mpi.security.admissions import AdmissionRecord
 from morsr_mpi.security.ed25519 import SEED_BYTES, Ed25519Signer
 from morsr_mpi.security.identity import Claim, Credential
 from morsr_mpi.security.unsigned import UnsignedSigner
@@ -48,7 +49,8 @@ class Left:
 class Admission:
     """What a run goes on with. world: the ranks admitted, renumbered; left: the others.
 
-    established: whether identities were proven by certificates of a CA.
+    established: whether identities were proven by certificates of a CA; record: what proved
+    them, for an audit later on (`security.admissions`).
     """
 
     world: World
@@ -56,6 +58,7 @@ class Admission:
     established: bool = False
     left: tuple[Left, ...] = ()
     credentials: tuple[bytes, ...] = ()
+    record: bytes = b""
     _seed: bytes = field(default=b"", repr=False)
     _files: TlsFiles | None = field(default=None, repr=False)
     _leaves: tuple[bytes, ...] = ()
@@ -117,6 +120,7 @@ class _Admitting:
         self.host = os.uname().nodename
         self.seed = os.urandom(SEED_BYTES)
         self.identity: X509Identity | None = None
+        self.record = b""
 
     def run(self) -> Admission:
         """Exchange, judge, renumber."""
@@ -134,6 +138,10 @@ class _Admitting:
             if not verdicts[rank]:
                 verdicts[rank] = self._verdict(rank, fields, context, now)
         self._close_if_nobody(verdicts)
+        admitted = [rank for rank, verdict in enumerate(verdicts) if not verdict]
+        self.record = AdmissionRecord(
+            self.run_name, context, now, tuple((rank, *shown[rank]) for rank in admitted)
+        ).encode()
         return self._admitted(verdicts, [fields[2] for fields in shown])
 
     def _exchange(self, fields: tuple[object, ...]) -> list[tuple[object, ...]]:
@@ -227,6 +235,7 @@ class _Admitting:
             established=self.keys is not None,
             left=left,
             credentials=kept,
+            record=self.record,
             _seed=self.seed,
             _files=self._files(leaves) if self.security == "tls" else None,
             _leaves=leaves,

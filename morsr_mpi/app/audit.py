@@ -13,6 +13,8 @@ from pathlib import Path, PurePosixPath
 
 from morsr_mpi.adapters.hdf5_result import load_result
 from morsr_mpi.adapters.journal_file import read_records
+from morsr_mpi.app.audit_identity import check_ca, is_ca
+from morsr_mpi.app.audit_tasks import audit_tasks
 from morsr_mpi.app.rundir import RunDirectory
 from morsr_mpi.app.verifiers import signer_of
 from morsr_mpi.base.config import BLOCK_BYTES
@@ -68,7 +70,7 @@ def audit_run(path: Path, trust: str | None) -> Audit:
         f"chain: {chain.point.count} records, {len(chain.pulses())} pulses, each linked to the one "
         "before"
     )
-    _trust(audit, chain, trust)
+    audit.trusted = check_trust(run, chain, trust, audit.lines)
     verifier = Ed25519Signer(bytes(32))  # verifies only: what it would sign is nobody's
     count = check_signatures(chain, verifier.verify)
     signed = any(any(keys) for keys in key_lists(chain))
@@ -84,14 +86,21 @@ def audit_run(path: Path, trust: str | None) -> Audit:
     )
     if chain.sealed:
         _seal(audit, run, chain)
+    audit.lines.append(audit_tasks(run, chain).line)
     _result(audit, run, chain)
     return audit
 
 
-def _trust(audit: Audit, chain: VerifiedChain, trust: str | None) -> None:
-    """Compare the genesis with what the caller knows from elsewhere."""
+def check_trust(
+    run: RunDirectory, chain: VerifiedChain, trust: str | None, lines: list[str] | None = None
+) -> bool:
+    """Compare the genesis with what the caller knows from elsewhere; whether anything is known.
+
+    lines: get what was found. Raises TamperError where it is something else.
+    """
     if trust is None:
-        return
+        return False
+    said = [] if lines is None else lines
     genesis = chain.point.genesis.hex()
     if FINGERPRINT.fullmatch(trust.lower()):
         if not genesis.startswith(trust.lower()):
@@ -99,7 +108,9 @@ def _trust(audit: Audit, chain: VerifiedChain, trust: str | None) -> None:
                 f"journal record 0: the genesis is {genesis[:12]}, not {trust[:12].lower()} as "
                 "trusted: this is another run, or a forged one"
             )
-        audit.lines.append("trust: the genesis has the given fingerprint")
+        said.append("trust: the genesis has the given fingerprint")
+    elif is_ca(Path(trust)):
+        said.append(check_ca(run, key_lists(chain), Path(trust)))
     else:
         known = _trusted_keys(Path(trust))
         for start, keys in enumerate(key_lists(chain)):
@@ -108,8 +119,8 @@ def _trust(audit: Audit, chain: VerifiedChain, trust: str | None) -> None:
                 raise TamperError(
                     f"the key of rank {strangers[0]} at start {start} of the run is not in {trust}"
                 )
-        audit.lines.append(f"trust: every key of the run is in {trust}")
-    audit.trusted = True
+        said.append(f"trust: every key of the run is in {trust}")
+    return True
 
 
 def _trusted_keys(path: Path) -> set[bytes]:
@@ -118,8 +129,8 @@ def _trusted_keys(path: Path) -> set[bytes]:
         lines = path.read_text().splitlines()
     except (OSError, UnicodeDecodeError) as exc:
         raise UsageError(
-            f"--trust {path} is neither a fingerprint (12 to 64 hexadecimal digits) nor a file of "
-            f"keys that can be read ({exc})"
+            f"--trust {path} is no fingerprint (12 to 64 hexadecimal digits), no CA and no file "
+            f"of keys that can be read ({exc})"
         ) from None
     keys = set()
     for line in lines:

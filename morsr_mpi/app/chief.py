@@ -24,6 +24,7 @@ from morsr_mpi.app.rundir import RunDirectory
 from morsr_mpi.app.settings import Settings
 from morsr_mpi.app.signals import Requests
 from morsr_mpi.app.standing import sections_of
+from morsr_mpi.app.task_ledger import settle_segments
 from morsr_mpi.base.errors import ExcludedError, UsageError
 from morsr_mpi.base.ports import Clock
 from morsr_mpi.node.core import Node
@@ -119,7 +120,7 @@ class Chief:
         if admission.security == "tls" and not admission.established:
             self.note("tls with certificates of this run: identity not established (give --keys)")
         if self.run is not None:
-            keep_credentials(self.run, admission.credentials)
+            keep_credentials(self.run, admission.credentials, admission.record)
 
     def narrate_again(self, ranks: int) -> None:
         """Go on telling in another's place."""
@@ -240,10 +241,17 @@ class Chief:
             with contextlib.suppress(OSError):
                 write_load(self.run, load)
 
-    def sealed_files(self, size: int, digest: bytes) -> list[tuple[str, int, bytes]]:
-        """What the seal names: result.h5, of these bytes, and what lies in ledger and evidence."""
-        more = [] if self.run is None else seal_entries(self.run)
-        return [("result.h5", size, digest), *more]
+    def append_seal(self, node: Node, size: int, digest: bytes) -> None:
+        """Seal result.h5, of these bytes, and all that lies in ledger and evidence.
+
+        The node's own group has completed its segments of task records; others are settled.
+        """
+        files = [("result.h5", size, digest)]
+        if self.run is not None:
+            settle_segments(self.run, node.run_id)
+            files += seal_entries(self.run)
+        self.journal.append(node.seal(files))
+        self.sealed = True
 
     def keep_evidence(self, name: str, data: bytes) -> None:
         """Write evidence against a rank, before the seal, which names it."""
@@ -251,8 +259,8 @@ class Chief:
             self.run.keep_evidence(name, data)
 
     def note(self, text: str) -> None:
-        """Tell a line, and log it."""
-        if self.narrator is not None:
+        """Tell a line, if there is one, and log it."""
+        if text and self.narrator is not None:
             self.narrator.note(text)
 
     def warn(self, text: str) -> None:

@@ -15,6 +15,7 @@ from morsr_mpi.adapters.hdf5_result import load_result, load_run
 from morsr_mpi.adapters.journal_file import read_records
 from morsr_mpi.app.account import summary
 from morsr_mpi.app.inspect import Findings, describe_solution, frontier_text
+from morsr_mpi.app.inspect_ledger import describe_known, describe_records
 from morsr_mpi.app.rundir import RunDirectory
 from morsr_mpi.app.verifiers import signer_of
 from morsr_mpi.base.errors import InputError, MorsrError, TamperError
@@ -77,6 +78,7 @@ def _result(found: Findings, run: RunDirectory) -> SolveResult | None:
     cost = summary(story)
     if cost:
         found.add("cost", cost)
+    describe_known(found, story)
     for text in result.failures:
         found.add("failure", text)
     describe_solution(found, result.solution, result.tolerance)
@@ -124,6 +126,7 @@ def _journal(found: Findings, run: RunDirectory, check: bool) -> VerifiedChain |
             f"{votes.certificates} certificates of a quorum for {votes.certified} pulses{open_}; "
             + ("all valid" if genesis.security != "off" else "unsigned, so worth nothing"),
         )
+    describe_records(found, run, chain, check=check)
     groups = [body for body in chain.bodies if isinstance(body, Regroup)]
     if groups:
         found.add("regrouped", f"{len(groups)} time{'s' if len(groups) != 1 else ''}")

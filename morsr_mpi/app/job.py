@@ -18,6 +18,7 @@ from morsr_mpi.app.account import gather, run_entries, summary
 from morsr_mpi.app.admission import Admission
 from morsr_mpi.app.agree import CommonError, Together
 from morsr_mpi.app.chief import Chief
+from morsr_mpi.app.computing import Computing
 from morsr_mpi.app.crew import Crew
 from morsr_mpi.app.environment import LaunchInfo
 from morsr_mpi.app.fence import FencedError
@@ -30,19 +31,15 @@ from morsr_mpi.app.regrouping import Losses, Remembering, recorded
 from morsr_mpi.app.resume import restore, restore_state, share_start
 from morsr_mpi.app.rundir import RunDirectory
 from morsr_mpi.app.settings import Settings
+from morsr_mpi.app.sharing import Share
 from morsr_mpi.app.signals import Requests
 from morsr_mpi.app.standing import sections_of
-from morsr_mpi.base.errors import (
-    ExcludedError,
-    InternalError,
-    MorsrError,
-    PeersLostError,
-)
+from morsr_mpi.app.task_ledger import TaskLedgers
+from morsr_mpi.base.errors import ExcludedError, InternalError, MorsrError, PeersLostError
 from morsr_mpi.node.core import Node
 from morsr_mpi.objectives.problem import QuadraticProblem
 from morsr_mpi.objectives.solution import SolveResult
 from morsr_mpi.provenance.chain import Chain, ChainPoint
-from morsr_mpi.search.explore import Explorer
 from morsr_mpi.search.prepare import Prepared, prepare
 from morsr_mpi.search.state import Search
 from morsr_mpi.storage.memory_store import MemoryStore
@@ -88,6 +85,8 @@ class Job:
             log=self._log,
         )
         self._losses = Losses(world.size)
+        self._tasks = TaskLedgers(self._chief.warn)
+        self._computing = Computing(settings.cache)
         self._chief.start.notes.extend(map(str, admission.left))
         self._problem: QuadraticProblem | None = None
         self._prepared: Prepared | None = None
@@ -207,7 +206,14 @@ class Job:
         committed = self._searches[0].committed
         at = together.agree_on(0, lambda: chief.open_journal(self._token, committed), describe)
         self._journal_at = at or ChainPoint()
-        self._explorers = [Remembering(Explorer(problem, prepared)) for _ in self._searches]
+        self._explorers = together.agree(
+            lambda: self._computing.explorers(problem, prepared, count), describe
+        )
+        if self._settings.resume:
+            own = chief.run if crew.is_chief else None
+            recovered = self._computing.recover(Share(together), own, committed)
+            known.update(recovered.results)
+            chief.note(recovered.line)
         for explorer in self._explorers:
             explorer.known.update(known)
 
@@ -223,6 +229,7 @@ class Job:
             (first, size),
             self._journal_at,
         )
+        self._tasks.open(self._run, self._nodes)
         self._chief.keep(self._searches[0], self._describe)
         journal = self._chief.journal
         if len(self._nodes) == 1:
@@ -230,15 +237,10 @@ class Job:
             node, explorer = self._nodes[0], self._explorers[0]
             transport = crew.transport(1)
             return [loop.run_node(node, transport, self._clock, explorer, journal, hooks)]
-        others = [None] * (len(self._nodes) - 1)
-        return loop.run_in_process(
-            self._nodes,
-            self._explorers,
-            [journal, *others],
-            [self._hooks(i) for i in range(len(self._nodes))],
-            MemoryNetwork(size),
-            self._clock,
-        )
+        journals = [journal, *[None] * (len(self._nodes) - 1)]
+        every = [self._hooks(i) for i in range(len(self._nodes))]
+        network, clock = MemoryNetwork(size), self._clock
+        return loop.run_in_process(self._nodes, self._explorers, journals, every, network, clock)
 
     def _finish(self, outcomes: list[loop.Outcome] | None) -> Outcome:
         """Write what remains, agree on the time it took, and return the result."""
@@ -252,6 +254,8 @@ class Job:
         clock = together.exchange(struct.pack(">dq", result.wall_seconds, self._restarts))[0]
         result.wall_seconds, result.restarts = struct.unpack(">dq", clock)
         verdict = verdict_of(result, outcome.stopped)
+        together.agree(self._tasks.close, self.internal_line)
+        self._computing.close()
         cost = run_entries(gather(together, outcomes))
 
         def close() -> None:
@@ -261,8 +265,7 @@ class Job:
                 chief.records = None
                 chief.record_decisions(node)
                 if not outcome.stopped:
-                    chief.journal.append(node.seal(chief.sealed_files(size, digest)))
-                    chief.sealed = True
+                    chief.append_seal(node, size, digest)
             chief.journal.close()
             chief.tell_load(node, stopped=bool(outcome.stopped))
 
@@ -282,6 +285,7 @@ class Job:
             if node.has_met:
                 crew.keys.update(zip(crew.group.members, node.public_keys, strict=True))
                 self._journal_at = node.chain.point
+        self._tasks.break_off(self._nodes)
         while True:
             before = crew.group
             committed = self._searches[0].committed if self._searches else 0
@@ -319,7 +323,7 @@ class Job:
         received = crew.receive_state(plan)
         search = restore_state(received.snapshot(), problem, prepared, self._options)
         self._searches = [search]
-        self._explorers = self._explorers or [Remembering(Explorer(problem, prepared))]
+        self._explorers = self._explorers or self._computing.explorers(problem, prepared, 1)
         if self._chief.active:
             self._journal_at = self._chief.catch_up(
                 self._journal_at, received.records, plan.committed
@@ -375,7 +379,8 @@ class Job:
                 chief.look(self._nodes[0], search, self._crew.group, self._requests)
             return self._requests.poll(now) or ""
 
-        return loop.Hooks(None, None, chief.keep_evidence, poll, self._log)
+        tasks = self._tasks.hook(index)
+        return loop.Hooks(None, None, chief.keep_evidence, tasks, poll, self._log)
 
     def _describe(self, search: Search) -> SolveResult:
         """Return the result as it would be with a search's solution, with the story so far."""

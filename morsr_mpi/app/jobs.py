@@ -29,8 +29,8 @@ class _Job:
 
 
 class Jobs:
-    """Tasks by pulse. finished, cancelled: how many; work: units of the finished ones;
-    wasted: units that went into tasks given up."""
+    """Tasks by pulse. finished, cancelled: how many; known: finished without computing;
+    work: units of the finished ones; wasted: units that went into tasks given up."""
 
     def __init__(self, explorer: ExplorerLike, clock: Clock) -> None:
         self._explorer = explorer
@@ -39,6 +39,7 @@ class Jobs:
         self._begun: dict[tuple[int, int], RunLike] = {}
         self._units_per_second = _UNITS_PER_SECOND
         self.finished = 0
+        self.known = 0
         self.cancelled = 0
         self.work = 0
         self.wasted = 0
@@ -87,6 +88,7 @@ class Jobs:
                 if finished:
                     done.append(TaskDone(pulse, index, run.result(), run.work))
                     self.finished += 1
+                    self.known += getattr(run, "cached", False)
                     self.work += run.work
                     self._remove(pulse, index)
         return done

@@ -23,6 +23,7 @@ from morsr_mpi.node.effects import (
     AppendRecord,
     Cancel,
     Committed,
+    Contributed,
     Evidence,
     Execute,
     Finished,
@@ -56,7 +57,8 @@ class Hooks:
 
     on_commit: the search after each commit; on_progress: the search and the
     last pulse committed, at most every `config.PROGRESS_SECONDS`, and at the end;
-    on_evidence: name and bytes of evidence against a rank; stop_requested: a reason to stop, ""
+    on_evidence: name and bytes of evidence against a rank;
+    on_tasks: this rank's part in commits that were decided; stop_requested: a reason to stop, ""
     for none, asked every `config.STOP_POLL_SECONDS` (checkpoints are taken then, in the middle
     of pulses too); log: lines for an operator.
     """
@@ -64,6 +66,7 @@ class Hooks:
     on_commit: Callable[[Any], None] | None = None
     on_progress: Callable[[Any, int], None] | None = None
     on_evidence: Callable[[str, bytes], None] | None = None
+    on_tasks: Callable[[Contributed], None] | None = None
     stop_requested: Callable[[], str] = _never
     log: Callable[[str], None] | None = None
 
@@ -72,12 +75,14 @@ class Hooks:
 class LoopStats:
     """What one rank did. Seconds; bytes of slots (padding included) and frames handed over.
 
-    tasks, work: finished ones; cancelled, wasted: given up, and the work units lost with that;
+    tasks, work: finished ones; known: tasks among them whose results were here; cancelled,
+    wasted: given up, and the work units lost with that;
     cpu: seconds by category of `accounting.CATEGORIES`; busy: wall seconds with a task to
     compute; sent: bytes of frames and slots with content, by kind.
     """
 
     tasks: int = 0
+    known: int = 0
     cancelled: int = 0
     work: int = 0
     wasted: int = 0
@@ -179,6 +184,7 @@ class NodeLoop:
         self.meter.turn_to("wait")
         jobs = self._jobs
         self.stats.tasks, self.stats.cancelled = jobs.finished, jobs.cancelled
+        self.stats.known = jobs.known
         self.stats.work, self.stats.wasted = jobs.work, jobs.wasted
         self.stats.cpu = dict(self.meter.seconds)
         self.stats.total_cpu = self._clock.cpu() - self._cpu_at
@@ -256,6 +262,8 @@ class NodeLoop:
                     self._send(effect)
                 case AppendRecord():
                     self._append(effect.record)
+                case Contributed():
+                    self._contributed(effect)
                 case Evidence():
                     if self._hooks.on_evidence is not None:
                         self._hooks.on_evidence(effect.name, effect.data)
@@ -284,6 +292,11 @@ class NodeLoop:
         journal = self._journal
         if journal is not None:
             self.meter.measure("ledger", lambda: journal.append(record))
+
+    def _contributed(self, mine: Contributed) -> None:
+        on_tasks = self._hooks.on_tasks
+        if on_tasks is not None:
+            self.meter.measure("ledger", lambda: on_tasks(mine))
 
     def _committed(self, pulse: int) -> None:
         """Let the application look at the state, then let the node go on."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from morsr_mpi.app.progress import ProgressLike, Reporter
 from morsr_mpi.app.resume import Start
 from morsr_mpi.app.rundir import RunDirectory
-from morsr_mpi.base.digest import short
+from morsr_mpi.base.digest import sha256, short
 from morsr_mpi.base.errors import InternalError
 from morsr_mpi.node.core import Node
 from morsr_mpi.objectives.problem import QuadraticProblem
@@ -85,8 +85,12 @@ def keep_keys(run: RunDirectory, node: Node, restarts: int) -> None:
         (run.keys / f"start-{restarts:03d}.txt").write_text("\n".join(lines) + "\n")
 
 
-def keep_credentials(run: RunDirectory, credentials: Sequence[bytes]) -> None:
-    """Keep what proved who the ranks are, one file per rank of this start of the run."""
+def keep_credentials(run: RunDirectory, credentials: Sequence[bytes], record: bytes) -> None:
+    """Keep what proved who the ranks are: one file per rank of this start of the run, and one
+    record of each start, for `morsr audit --trust CA`."""
+    if record:
+        with contextlib.suppress(OSError):
+            (run.keys / f"{short(sha256(record))}.admission").write_bytes(record)
     for rank, data in enumerate(credentials):
         with contextlib.suppress(OSError):
             (run.keys / f"rank-{rank}.credential").write_bytes(data)

@@ -41,7 +41,7 @@ def make_nodes(
             lag=options.lag,
             free=options.free,
             dedicated=settings.coordinator == "dedicated",
-            agreed=(options.work, left) if left else (options.work,),
+            agreed=(options.work, left, *options.recorded()),
         )
         nodes.append(Node(node_settings, search, signer, store, journal_at))
     return nodes

@@ -9,10 +9,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from morsr_mpi.adapters.hdf5_checkpoint import store_checkpoint
+from morsr_mpi.adapters.hdf5_problem import save_problem
 from morsr_mpi.adapters.hdf5_result import save_result
 from morsr_mpi.app.fence import Fence
 from morsr_mpi.app.keeper import Interval, Writer
 from morsr_mpi.app.rundir import RunDirectory
+from morsr_mpi.base.config import KEPT_PROBLEM_BYTES
 from morsr_mpi.base.ports import Clock
 from morsr_mpi.base.version import __version__
 from morsr_mpi.objectives.solution import SolveResult
@@ -64,7 +66,13 @@ class Records:
         self.longest = 0.0
 
     def first(self, search: Search) -> None:
-        """Have the state written that the search starts from, so that there is one from then on."""
+        """Have the state written that the search starts from, so that there is one from then on.
+
+        Beside it the problem, for `morsr replay`, unless it is too large to keep twice.
+        """
+        problem = search.problem
+        if not self._run.problem.exists() and problem.Q.nbytes <= KEPT_PROBLEM_BYTES:
+            self._writer.submit("problem.h5", lambda: save_problem(self._run.problem, problem))
         if not any(self._run.checkpoints.glob("checkpoint-*.h5")):
             checkpoint = checkpoint_of(search, Sections())
             self._writer.submit("checkpoint", lambda: self._store(checkpoint))

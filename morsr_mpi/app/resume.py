@@ -11,6 +11,7 @@ from morsr_mpi.adapters.hdf5_checkpoint import load_checkpoint, newest_checkpoin
 from morsr_mpi.adapters.journal_file import read_records, recover
 from morsr_mpi.app.agree import Together
 from morsr_mpi.app.rundir import RunDirectory
+from morsr_mpi.app.task_ledger import settle_segments
 from morsr_mpi.base.canonical import decode, encode
 from morsr_mpi.base.errors import InputError, InternalError, TamperError, UsageError
 from morsr_mpi.objectives.problem import QuadraticProblem
@@ -55,6 +56,9 @@ def find_start(run: RunDirectory, problem: QuadraticProblem, options: SearchOpti
     torn = recover(run.journal)
     if torn:
         start.notes.append(f"journal: {torn} bytes that the last job left unfinished were cut off")
+    cut = settle_segments(run)
+    if cut:
+        start.notes.append(f"task records: {cut} bytes that the last job left unfinished were cut")
     chain = verify_chain(read_records(run.journal))
     recorded = len(chain.pulses())
     if recorded < checkpoint.pulse:

@@ -25,11 +25,14 @@ class RunDirectory:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         self.result = self.path / "result.h5"
+        self.problem = self.path / "problem.h5"
         self.checkpoints = self.path / "checkpoints"
         self.ledger = self.path / "ledger"
         self.journal = self.ledger / "journal.morsr"
+        self.tasks = self.ledger / "tasks"
         self.keys = self.path / "keys"
         self.fence = self.path / "fence"
+        self.index = self.path / "index" / "tasks.morsr"
         self.evidence = self.path / "evidence"
         self.log_file = self.path / "log.txt"
         self.stop_file = self.path / "STOP"
@@ -82,6 +85,7 @@ class RunDirectory:
         for part in PARTS:
             shutil.rmtree(self.path / part, ignore_errors=True)
         with contextlib.suppress(OSError):
+            self.problem.unlink(missing_ok=True)
             self.log_file.unlink()
             self.path.rmdir()
 

@@ -20,8 +20,8 @@ class Settings:
     lag: pulses planned ahead of the last commit; asynchrony: `free` commits whatever is finished.
 
     run_dir: None keeps everything in memory. keys: directory of certificates that prove who
-    the ranks are. Times in hours and seconds. Raises UsageError
-    for values that make no sense.
+    the ranks are. cache: directory of this node that keeps results for later runs. Times
+    in hours and seconds. Raises UsageError for values that make no sense.
     """
 
     work: int | None = DEFAULT_WORK
@@ -34,6 +34,7 @@ class Settings:
     coordinator: str = "working"
     security: str = "sign"
     keys: Path | None = None
+    cache: Path | None = None
     checkpoint_every: float = 30.0
     hang_timeout: float = HANG_TIMEOUT_SECONDS
     resume: bool = False

@@ -46,6 +46,8 @@ DIAGONAL_RANGE: Final = (1e-100, 1e100)
 MAX_SNAPSHOT_BYTES: Final = 1 << 30
 #: Bytes of an array that are validated, hashed, stored or compared at a time (one chunk).
 BLOCK_BYTES: Final = 1 << 20
+#: Largest Q of which a run directory keeps a copy: what a replay needs.
+KEPT_PROBLEM_BYTES: Final = 256 << 20
 #: Checkpoints kept in a run directory: the newest and the one before it.
 CHECKPOINTS_KEPT: Final = 2
 #: Tasks in flight, and bytes of their finished results, in a checkpoint: what is beyond is
@@ -176,6 +178,23 @@ JOURNAL_SYNC_SECONDS: Final = 1.0
 MAX_RECORD_BYTES: Final = 64 << 20
 #: Size of the in-memory result store.
 MEMORY_STORE_BYTES: Final = 64 << 20
+#: An operation of the replicated store asks again after this time, this often in all.
+STORE_WAIT_SECONDS: Final = 0.5
+STORE_TRIES: Final = 4
+#: Operations of one rank's store under way at once.
+MAX_STORE_OPERATIONS: Final = 4096
+#: Results copied after a loss in one tick, so that they do not fill the network.
+REREPLICATE_PER_TICK: Final = 16
+#: Results beyond a checkpoint that a restart looks for in caches, and bytes it moves between ranks.
+MAX_RECOVERED_TASKS: Final = 1 << 16
+MAX_RECOVERED_BYTES: Final = 32 << 20
+#: Size of the result cache of a node on disk, and what an entry is counted with besides itself.
+CACHE_BYTES: Final = 4 << 30
+CACHE_ENTRY_BYTES: Final = 160
+#: Results go to the cache's disk this often, all that have come together since.
+CACHE_BATCH_SECONDS: Final = 0.5
+#: Results that wait for the cache's disk; more are not kept.
+CACHE_PENDING_BYTES: Final = 64 << 20
 
 # --- identities, TLS, envelopes (security, adapters/x509_*, adapters/tls_*) -------------------
 #: Largest certificate, key or revocation list that is read; a chain has a few kilobytes.

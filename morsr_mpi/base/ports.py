@@ -183,6 +183,14 @@ class TaskLike(Protocol):
         """Predicted work in work units."""
 
 
+class RecordedTask(TaskLike, Protocol):
+    """A task that the ledger can record."""
+
+    @property
+    def parameters(self) -> bytes:
+        """Canonical bytes of what the result depends on besides the problem."""
+
+
 class SearchMachine(Protocol):
     """The replicated state S (DESIGN section 3): deterministic, without clock or rank.
 

@@ -12,9 +12,9 @@ import click
 @click.argument("run_dir", type=click.Path(path_type=Path), metavar="DIR")
 @click.option(
     "--trust",
-    metavar="FINGERPRINT|KEYFILE",
-    help="What is known of the run from elsewhere: the fingerprint printed at its start, or a "
-    "file of public keys as in DIR/keys.",
+    metavar="FINGERPRINT|KEYFILE|CA",
+    help="What is known of the run from elsewhere: the fingerprint printed at its start, a file "
+    "of public keys as in DIR/keys, or a CA (its directory or certificate).",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(run_dir: Path, trust: str | None, as_json: bool) -> None:

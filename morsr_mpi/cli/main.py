@@ -36,6 +36,8 @@ COMMANDS = {
     "doctor": ("morsr_mpi.cli.doctor", "Say what this machine offers and lacks."),
     "pki": ("morsr_mpi.cli.pki", "Certificates for ranks and hosts."),
     "audit": ("morsr_mpi.cli.audit", "Check offline that a run directory is sound."),
+    "replay": ("morsr_mpi.cli.replay", "Execute recorded tasks again and compare the bits."),
+    "export": ("morsr_mpi.cli.export", "Describe a run directory as an RO-Crate."),
     "inspect": ("morsr_mpi.cli.inspect", "Explain a file or a run directory of morsr."),
 }
 

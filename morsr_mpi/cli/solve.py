@@ -79,6 +79,12 @@ from morsr_mpi.cli.options import positive, work_units
     help="Certificates that prove who the ranks are (`morsr pki`); without, keys of this run.",
 )
 @click.option(
+    "--cache",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Keep results of tasks in DIR, on storage of this node, and look there first.",
+)
+@click.option(
     "--checkpoint-every",
     type=positive,
     metavar="S",
@@ -110,6 +116,7 @@ def command(
     coordinator: str,
     security: str,
     keys: Path | None,
+    cache: Path | None,
     checkpoint_every: float,
     hang_timeout: float,
     resume: bool,
@@ -135,6 +142,7 @@ def command(
         coordinator=coordinator,
         security=security,
         keys=keys,
+        cache=cache,
         checkpoint_every=checkpoint_every,
         hang_timeout=hang_timeout,
         resume=resume,

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from morsr_mpi.base.config import MAX_PENDING_FRAMES, MAX_PULSE_SKEW
 from morsr_mpi.base.errors import ProtocolError
 from morsr_mpi.base.ports import Signer
 from morsr_mpi.node.agreement import Agreement
 from morsr_mpi.node.ballot import Commit
-from morsr_mpi.node.effects import AppendRecord, Effect, Evidence, Log
+from morsr_mpi.node.contributions import ContributionBook, Places
+from morsr_mpi.node.effects import AppendRecord, Contributed, Effect, Evidence, Log
 from morsr_mpi.node.records import RecordBook, contributors_of
 from morsr_mpi.node.settings import NodeSettings
 from morsr_mpi.node.startup import Roster
@@ -45,6 +46,7 @@ class Certifier:
         self._emit = emit
         self._settings = settings
         self._ahead: list[tuple[int, Message]] = []
+        self._contributions = ContributionBook(settings.rank)
         keys = dict(enumerate(roster.keys))
         self._agreement = Agreement(settings.rank, roster.run, keys, signer, committed)
 
@@ -100,6 +102,14 @@ class Certifier:
         ahead, self._ahead = self._ahead, []
         return ahead
 
+    def hold(self, commit: int, tasks: Places) -> None:
+        """Remember the tasks of a commit until it is decided who contributed."""
+        self._contributions.hold(commit, tasks)
+
+    def contributed(self, bodies: Sequence[Commit]) -> Contributed | None:
+        """Return what this rank contributed to these commits; they are forgotten."""
+        return self._contributions.take(bodies)
+
     def commit(self, body: Commit) -> None:
         """A pulse was committed here."""
         self._agreement.commit(body)
@@ -135,6 +145,9 @@ class Certifier:
                 for rank in contributors_of(body):
                     self.tasks_by_rank[rank] += 1
             self._emit(AppendRecord(self._chain.append(body)))
+        mine = self.contributed([b for b in out.records if not isinstance(b, Certified)])
+        if mine is not None:
+            self._emit(mine)
         for proof in out.evidence:
             name = f"double-vote-{proof.culprit}-{proof.first.subject.height}.bin"
             self._emit(Evidence(name, proof.encode()))

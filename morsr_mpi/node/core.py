@@ -325,6 +325,7 @@ class Node(NodeFacts):
     def _commit(self) -> None:
         pulse = self._pulses.open[0]
         body = self._pulses.commit()
+        self._votes.hold(body.pulse, [(pulse.number, task) for task in pulse.tasks])
         self._watch.advance(body.pulse + 1, body.state)
         self._fetch.release(self._watch.slowest)
         self._records.add(body, pulse.ranks)
@@ -350,7 +351,8 @@ class Node(NodeFacts):
             taken = free.follow(self._records.step(number))
         if taken is None:
             return False
-        body, dropped = taken
+        body, dropped, tasks = taken
+        self._votes.hold(number, tasks)
         self._records.forget(number)
         self._watch.advance(number + 1, body.state)
         self._fetch.release(self._watch.slowest - self.settings.lag)

@@ -79,6 +79,27 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True)
+class Contribution:
+    """A task whose result counts as this rank's. commit, place: which commit took it in, and
+    where there; planned: the pulse that planned it; result: SHA-256 of its result."""
+
+    commit: int
+    place: int
+    planned: int
+    task: TaskLike
+    result: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Contributed:
+    """Commits first … end − 1 are decided; what this rank has contributed to them."""
+
+    first: int
+    end: int
+    tasks: tuple[Contribution, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """The run is over on all ranks, in the same state. stopped: why early; "" if it is done."""
 
@@ -95,5 +116,6 @@ Effect = (
     | Committed
     | Log
     | Evidence
+    | Contributed
     | Finished
 )

@@ -8,6 +8,7 @@ from morsr_mpi.base.errors import InternalError
 from morsr_mpi.base.ports import SearchMachine, Signer, TaskLike
 from morsr_mpi.node.certifier import Certifier
 from morsr_mpi.node.channel import Channel, Traffic
+from morsr_mpi.node.effects import Contributed
 from morsr_mpi.node.fetch import FetchBook
 from morsr_mpi.node.pulses import PulseBook
 from morsr_mpi.node.records import RecordBook
@@ -34,6 +35,8 @@ class NodeFacts:
     _records: RecordBook
     _votes: Certifier
     _work: PulseWork
+    #: Set by `close_records`: this rank's part in the commits that are not certified.
+    last_contributed: Contributed | None = None
 
     @property
     def chain(self) -> Chain:
@@ -41,9 +44,19 @@ class NodeFacts:
         return self._met().chain
 
     @property
+    def signer(self) -> Signer:
+        """What this rank signs with."""
+        return self._signer
+
+    @property
     def has_met(self) -> bool:
         """Whether the ranks have met: there are keys and a chain."""
         return self._roster is not None
+
+    @property
+    def run_id(self) -> bytes:
+        """Digest of the record that opened this group's part of the journal."""
+        return self._met().run
 
     @property
     def fingerprint(self) -> str:
@@ -112,6 +125,7 @@ class NodeFacts:
         if self._roster is None:
             return []
         bodies = (*self._votes.give_up(), *self._records.close())
+        self.last_contributed = self._votes.contributed(bodies)
         return [self.chain.append(body) for body in bodies]
 
     @property

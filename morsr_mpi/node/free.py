@@ -15,7 +15,7 @@ from typing import cast
 
 from morsr_mpi.base.digest import sha256, short
 from morsr_mpi.base.errors import InternalError
-from morsr_mpi.base.ports import FreeSearchMachine
+from morsr_mpi.base.ports import FreeSearchMachine, TaskLike
 from morsr_mpi.node.pulses import OpenPulse, PulseBook
 from morsr_mpi.node.records import Heard
 from morsr_mpi.provenance.steps import Step, pack_tasks
@@ -23,8 +23,9 @@ from morsr_mpi.wire.steering import Entry, Proposal, proposals
 
 #: A task in flight: (pulse, index).
 Key = tuple[int, int]
-#: A step that was committed: the body of its record, and the tasks given up.
-Taken = tuple[Step, list[Key]]
+#: A step that was committed: the body of its record, the tasks given up, and the tasks taken in,
+#: each with the pulse that planned it.
+Taken = tuple[Step, list[Key], list[tuple[int, TaskLike]]]
 
 
 class FreeBook:
@@ -60,8 +61,8 @@ class FreeBook:
         if not self._arrived or not (idle or self._oldest_complete()):
             return None, []
         entries = [(p, i, self._open(p).givers[i]) for p, i in self._arrived]
-        body, dropped = self._commit(entries, view)
-        return (body, dropped), proposals(view, number, entries, body.state)
+        taken = self._commit(entries, view)
+        return taken, proposals(view, number, entries, taken[0].state)
 
     def follow(self, heard: Heard | None) -> Taken | None:
         """Commit the step the coordinator told, once every result of it is here.
@@ -74,20 +75,21 @@ class FreeBook:
         entries = heard.entries
         if heard.first.stop or not all(self._open(p).has(i) for p, i, _ in entries):
             return None
-        body, dropped = self._commit(entries, heard.first.view)
+        taken = self._commit(entries, heard.first.view)
+        body = taken[0]
         if body.state != heard.first.state:
             raise InternalError(
                 f"after step {body.pulse} the coordinator is in state {short(heard.first.state)}, "
                 f"this rank in {short(body.state)}: one of them computes wrongly"
             )
-        return body, dropped
+        return taken
 
     def _commit(self, entries: Sequence[Entry], view: int) -> Taken:
-        """Take in a step; return the body of its record and the tasks given up."""
+        """Take in a step."""
         search = cast(FreeSearchMachine, self._pulses.search)
         step = search.committed
         keys = [(pulse, index) for pulse, index, _ in entries]
-        tasks = [self._open(pulse).tasks[index].task_id for pulse, index in keys]
+        tasks = [(pulse, self._open(pulse).tasks[index]) for pulse, index in keys]
         results = [self._open(pulse).result(index) for pulse, index in keys]
         dropped = search.commit_free(step, keys, results)
         for pulse, index in (*keys, *dropped):
@@ -99,13 +101,13 @@ class FreeBook:
             view=view,
             pulse=step,
             picks=pack_tasks(keys),
-            tasks=sha256(b"".join(tasks)),
+            tasks=sha256(b"".join(task.task_id for _, task in tasks)),
             results=b"".join(map(sha256, results)),
             contributors=pack(f">{len(ranks)}H", *ranks),
             dropped=pack_tasks(dropped),
             state=search.state_digest(),
         )
-        return body, list(dropped)
+        return body, list(dropped), tasks
 
     def _oldest_complete(self) -> bool:
         return bool(self._pulses.open) and self._pulses.open[0].complete

@@ -7,7 +7,8 @@ is held against it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterable, Sequence
 
 from morsr_mpi.base.digest import DIGEST_BYTES, sha256
 from morsr_mpi.base.errors import InternalError
@@ -40,6 +41,21 @@ def reference_root(leaves: Sequence[bytes]) -> bytes:
         return leaves[0]
     k = split(len(leaves))
     return node_hash(reference_root(leaves[:k]), reference_root(leaves[k:]))
+
+
+def root_of(leaves: Iterable[bytes]) -> bytes:
+    """Return the root over leaf hashes, level by level: a last node without a partner rises."""
+    level = list(leaves)
+    if not level:
+        return EMPTY_ROOT
+    hashed = hashlib.sha256
+    while len(level) > 1:
+        pairs = len(level) // 2
+        above = [hashed(b"\x01" + level[2 * i] + level[2 * i + 1]).digest() for i in range(pairs)]
+        if len(level) % 2:
+            above.append(level[-1])
+        level = above
+    return level[0]
 
 
 class MerkleTree:

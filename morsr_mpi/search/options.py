@@ -49,6 +49,24 @@ class SearchOptions:
                 f"--frontier-limit must be between {least} and {most}, not {self.frontier_limit}"
             )
 
+    def recorded(self) -> tuple[object, ...]:
+        """What the journal keeps beside lag, work and asynchrony: all that a replay needs."""
+        return (self.pulse_tasks, self.frontier_limit)
+
+    @classmethod
+    def of_record(
+        cls, work: int | None, lag: int, free: bool, recorded: tuple[object, ...]
+    ) -> SearchOptions:
+        """Return the options of a journal. Raises ValueError for fields that are none."""
+        match recorded:
+            case ():  # before 0.3.0: the defaults, or nobody knows
+                return cls(work, lag, free=free)
+            case (None, int(limit)):
+                return cls(work, lag, None, limit, free)
+            case (int(pulse_tasks), int(limit)):
+                return cls(work, lag, pulse_tasks, limit, free)
+        raise ValueError("options that this version does not know")
+
     def digest(self) -> bytes:
         """SHA-256 over everything but work, which only says where the one schedule stops."""
         decisive = (self.lag, self.pulse_tasks, self.frontier_limit, self.free)

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 from morsr_mpi.base.canonical import CanonicalError, decode, encode
 from morsr_mpi.base.config import MAX_DIMENSION
-from morsr_mpi.base.digest import digest_of
 from morsr_mpi.base.errors import InternalError
+from morsr_mpi.base.ids import task_id
 from morsr_mpi.base.version import ALGORITHM_VERSION
 from morsr_mpi.lattice.tilecode import pack_tiles, unpack_tiles
 from morsr_mpi.search.chambers import Chamber, pack, unpack
@@ -31,6 +31,7 @@ class Task:
     COMPLETE: body = tuple of beams (order kind, seed, width, branch, gamma).
     PROVE: body = (packed chambers, split, budget in work units).
     weight: predicted work units, for whoever assigns tasks; not part of the identity.
+    parameters: canonical bytes of everything else, what the ledger records.
     """
 
     kind: str
@@ -39,11 +40,13 @@ class Task:
     cutoff: float
     body: tuple[object, ...]
     weight: float = field(default=0.0, compare=False)
+    parameters: bytes = field(init=False, compare=False, repr=False)
     task_id: bytes = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
-        fields = (ALGORITHM_VERSION, self.kind, self.target, self.part, self.cutoff, self.body)
-        object.__setattr__(self, "task_id", digest_of("morsr-task", *fields))
+        parameters = encode((self.kind, self.target, self.part, self.cutoff, self.body))
+        object.__setattr__(self, "parameters", parameters)
+        object.__setattr__(self, "task_id", task_id(ALGORITHM_VERSION, parameters))
 
     @property
     def chambers(self) -> int:
@@ -54,6 +57,19 @@ class Task:
     def to_bytes(self) -> bytes:
         """Canonical bytes; from_bytes is the inverse."""
         return encode((self.kind, self.target, self.part, self.cutoff, self.body, self.weight))
+
+    @classmethod
+    def from_parameters(cls, parameters: bytes) -> Task:
+        """Return the task of a record. Raises InternalError for bytes that are none's."""
+        try:
+            fields = decode(parameters)
+        except CanonicalError as error:
+            raise InternalError(f"malformed task: {error}") from None
+        match fields:
+            case (str(kind), int(target), int(part), float(cutoff), tuple(body)):
+                return cls(kind, target, part, cutoff, body)
+            case _:
+                raise InternalError("malformed task: fields of the wrong type")
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Task:

@@ -35,7 +35,7 @@ def test_time_goes_to_what_the_rank_is_at() -> None:
 def test_an_account_survives_its_bytes() -> None:
     traffic = {"DONE": Traffic(1, 90, 91), "CHAMBER_ASSIGNMENT": Traffic(7, 900, 300)}
     cpu = tuple(float(i) for i in range(len(CATEGORIES)))
-    account = Account(cpu, 50.0, 40.0, 3, 10**12, 4, 5, traffic)
+    account = Account(cpu, 50.0, 40.0, 3, 10**12, 4, 5, 2, traffic)
     assert Account.from_bytes(account.to_bytes()) == account
     with pytest.raises(InternalError):
         Account.from_bytes(b"\x80")

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from forger import forge
 
 import morsr_mpi
 from morsr_mpi.adapters.journal_file import MAGIC, read_records
@@ -83,7 +84,7 @@ def test_another_fingerprint_or_key_is_said_as_such(run: Path, tmp_path: Path) -
     strangers.write_text("no key\n")
     with pytest.raises(UsageError, match="not a rank and a public key"):
         audit_run(run, str(strangers))
-    with pytest.raises(UsageError, match="neither a fingerprint"):
+    with pytest.raises(UsageError, match="no fingerprint"):
         audit_run(run, "nowhere")
 
 
@@ -108,11 +109,24 @@ def test_a_journal_forged_and_signed_with_new_keys_fails_under_trust(run: Path) 
         audit_run(run, None)
     with pytest.raises(TamperError, match="forged"):
         audit_run(run, before)
-    assert independent(run).returncode == 0, "its own chain and signatures are sound"
-    assert independent(run, before).returncode == 1
+    assert independent(run).returncode == 1
+
+
+def test_a_run_forged_as_a_whole_fails_under_trust_only(run: Path) -> None:
+    before = audit_run(run, None)
+    forge(run)
+    after = audit_run(run, None)
+    assert after.verdict == "consistent; identity not established"
+    assert after.fingerprint != before.fingerprint
+    assert independent(run).returncode == 0
+    for trust in (before.fingerprint, str(run / "keys" / "start-000.txt")):
+        with pytest.raises(TamperError, match=r"forged|is not in"):
+            audit_run(run, trust)
+    assert independent(run, before.fingerprint).returncode == 1
 
 
 def check_flips(run: Path, path: Path, bits: list[int]) -> None:
+    path.chmod(0o644)
     data = path.read_bytes()
     for bit in bits:
         wrong = bytearray(data)
@@ -124,17 +138,20 @@ def check_flips(run: Path, path: Path, bits: list[int]) -> None:
     audit_run(run, None)
 
 
-@pytest.mark.parametrize("name", ["result.h5", "ledger/journal.morsr"])
+PARTS = ["result.h5", "ledger/journal.morsr", "ledger/tasks/*-00000.morsr"]
+
+
+@pytest.mark.parametrize("name", PARTS)
 def test_flipped_bits_are_found(run: Path, name: str) -> None:
-    path = run / name
+    path = next(run.glob(name))
     bits = Random(name).sample(range(8 * path.stat().st_size), 150)
     check_flips(run, path, bits)
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("name", ["result.h5", "ledger/journal.morsr"])
+@pytest.mark.parametrize("name", PARTS)
 def test_every_flipped_bit_is_found(run: Path, name: str) -> None:
-    path = run / name
+    path = next(run.glob(name))
     check_flips(run, path, list(range(8 * path.stat().st_size)))
 
 

@@ -64,7 +64,7 @@ def test_finished_results_in_flight_are_not_computed_again(
 
     def counted(self: Any, task: Any) -> Any:
         task_run = begin(self, task)
-        if not isinstance(task_run, regrouping._Known):
+        if not isinstance(task_run, regrouping.Known):
             computed.add(task.task_id)
         return task_run
 

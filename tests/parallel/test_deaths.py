@@ -11,10 +11,14 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from independent_verifier import verify
 from kills import Running
 
 from morsr_mpi import Problem
 from morsr_mpi.adapters.journal_file import read_records
+from morsr_mpi.app.audit import audit_run
+from morsr_mpi.app.replay import Replay, Request
+from morsr_mpi.app.sharing import Share
 from morsr_mpi.provenance.bodies import Regroup
 from morsr_mpi.provenance.chain import verify_chain
 
@@ -54,6 +58,8 @@ def check(running: Running, expected: list[bytes]) -> dict[str, Any]:
     chain = verify_chain(read_records(running.run / "ledger" / "journal.morsr"))
     assert chain.sealed
     assert any(isinstance(body, Regroup) for body in chain.bodies)
+    assert audit_run(running.run, None).sealed
+    verify(running.run)
     found = json.loads(running.out)
     assert isinstance(found, dict)
     return found
@@ -83,6 +89,9 @@ def test_the_others_go_on(
         assert len(running.signal(number, *victims)) == len(victims)
         running.end()
         found = check(running, expected)
+        again = Replay(running.run, Request(sample=None), Share(None)).run()
+        assert again.solution
+        assert again.executed == again.tasks
         for victim in victims:
             assert any(f"rank {victim} died" in line for line in found["failures"])
 

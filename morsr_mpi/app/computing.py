@@ -1,0 +1,105 @@
+"""What computes the tasks of this process: the engine, and before it results that are known.
+
+Known are results from before a loss, and those in the cache of the node (`--cache DIR`), where a
+restart, a replay and later runs of the same problem find them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from morsr_mpi.app.filesystem import SHARED, file_system_type
+from morsr_mpi.app.recovery import Recovered, recover
+from morsr_mpi.app.regrouping import Known, Remembering
+from morsr_mpi.app.rundir import RunDirectory
+from morsr_mpi.app.sharing import Share
+from morsr_mpi.base.errors import UsageError
+from morsr_mpi.base.ids import computation_id
+from morsr_mpi.base.ports import RunLike
+from morsr_mpi.objectives.problem import QuadraticProblem
+from morsr_mpi.search.explore import Explorer
+from morsr_mpi.search.prepare import Prepared
+from morsr_mpi.storage.result_cache import ResultCache
+
+
+def open_cache(path: Path) -> ResultCache:
+    """Open the cache of a node. Raises UsageError where that is impossible."""
+    kind = file_system_type(path)
+    if kind in SHARED:
+        raise UsageError(
+            f"the cache {path} is on {kind}, which hosts share; choose a directory on storage of "
+            "each node, for example below $TMPDIR"
+        )
+    from morsr_mpi.adapters.lmdb_cache import LmdbCache
+
+    return LmdbCache(path)
+
+
+class Computing:
+    """Makes explorers that share one cache."""
+
+    def __init__(self, path: Path | None) -> None:
+        """path: where the cache is; None for none."""
+        self._path = path
+        self._cache: ResultCache | None = None
+
+    def explorers(
+        self, problem: QuadraticProblem, prepared: Prepared, count: int
+    ) -> list[Remembering]:
+        """Return an explorer for each node of this process. Raises UsageError."""
+        if self._cache is None and self._path is not None:
+            self._cache = open_cache(self._path)
+        plain = [Explorer(problem, prepared) for _ in range(count)]
+        if self._cache is None:
+            return [Remembering(explorer) for explorer in plain]
+        return [Remembering(Cached(e, self._cache, problem.digest)) for e in plain]
+
+    def recover(self, share: Share, run: RunDirectory | None, committed: int) -> Recovered:
+        """Return results beyond a checkpoint that the caches of all ranks have (`recovery`)."""
+        return recover(share, self._cache, run, committed)
+
+    def close(self) -> None:
+        """Store what waits and let go of the cache."""
+        cache, self._cache = self._cache, None
+        if cache is not None:
+            cache.close()
+
+
+class Cached:
+    """Computes tasks that are not in a cache, and puts their results there."""
+
+    def __init__(self, explorer: Any, cache: ResultCache, problem: bytes) -> None:
+        self._explorer = explorer
+        self._cache = cache
+        self._problem = problem
+
+    def begin(self, task: Any) -> RunLike:
+        """Start a task."""
+        key = computation_id(self._problem, task.task_id)
+        result = self._cache.get(key)
+        if result is not None:
+            return Known(result)
+        return _Kept(self._explorer.begin(task), self._cache, key)
+
+
+class _Kept:
+    """A task being explored whose result goes to the cache."""
+
+    def __init__(self, run: RunLike, cache: ResultCache, key: bytes) -> None:
+        self._run, self._cache, self._key = run, cache, key
+
+    @property
+    def work(self) -> int:
+        """Units spent."""
+        return self._run.work
+
+    def step(self, units: int) -> bool:
+        """As the run."""
+        return self._run.step(units)
+
+    def result(self) -> bytes:
+        """As the run, kept."""
+        result = self._run.result()
+        self._cache.put(self._key, result)
+        return result
