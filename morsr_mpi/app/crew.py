@@ -14,7 +14,12 @@ from dataclasses import dataclass, field
 
 from morsr_mpi.adapters.group import Switch
 from morsr_mpi.base import config
-from morsr_mpi.base.errors import ExcludedError, PeersLostError, ProtocolError
+from morsr_mpi.base.errors import (
+    ExcludedError,
+    PeersLostError,
+    ProtocolError,
+    TooFewRanksError,
+)
 from morsr_mpi.base.ports import Clock, Links, Signer, Transport
 from morsr_mpi.node.regroup import DIED, SEARCH, START, Group, Regroup, next_group
 from morsr_mpi.wire.regrouping import (
@@ -125,7 +130,6 @@ class Crew:
         self._whole = whole
         self._survivable = survivable
         self._waited = False
-        self.alone_too_long = False
         self._beat = beat
         self._log = log
         self._switch = Switch(links)
@@ -241,7 +245,7 @@ class Crew:
     def regroup(self, committed: int) -> Plan:
         """Form a new group with those that are left; return its plan.
 
-        committed: pulses in this rank's state. Raises ExcludedError, and PeersLostError when
+        committed: pulses in this rank's state. Raises ExcludedError, and TooFewRanksError when
         too few ranks answer for twice the hang timeout.
         """
         clock = self._clock
@@ -275,8 +279,10 @@ class Crew:
                     self._send(out)
             self._send(attempt.tick(now))
             if attempt.hopeless(now):
-                self.alone_too_long = True
-                raise PeersLostError("fewer than half of the living ranks answer")
+                raise TooFewRanksError(
+                    "fewer than half of the living ranks answer; go on with --resume from the last "
+                    "checkpoint"
+                )
             clock.sleep(config.IDLE_SLEEP_MIN_SECONDS)
         assert attempt.plan is not None
         now = clock.now()

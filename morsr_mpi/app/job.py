@@ -300,11 +300,7 @@ class Job:
                     return
                 self._level(plan)
                 self._take_places(plan)
-            except PeersLostError as loss:
-                if crew.alone_too_long:
-                    raise InternalError(
-                        f"{loss}; go on with --resume from the checkpoint"
-                    ) from loss
+            except PeersLostError:
                 continue
             return
 

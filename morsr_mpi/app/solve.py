@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import sys
+from typing import NoReturn
 
 from morsr_mpi.app.admission import admit
 from morsr_mpi.app.agree import CommonError
@@ -16,7 +17,13 @@ from morsr_mpi.app.parts import Load, Outcome
 from morsr_mpi.app.settings import Settings
 from morsr_mpi.app.signals import Requests
 from morsr_mpi.app.world import open_world
-from morsr_mpi.base.errors import ExcludedError, InternalError, MorsrError, UsageError
+from morsr_mpi.base.errors import (
+    ExcludedError,
+    InternalError,
+    MorsrError,
+    TooFewRanksError,
+    UsageError,
+)
 
 __all__ = ["Load", "Outcome", "run_solve"]
 
@@ -64,6 +71,8 @@ def run_solve(
             line = exc if isinstance(exc, MorsrError) else InternalError(job.internal_line(exc))
             if isinstance(exc, ExcludedError) or (line is not exc and job.others_go_on):
                 die(f"rank {info.rank}: {line}")
+            if isinstance(exc, TooFewRanksError):
+                leave(f"rank {info.rank}: {line}", line.exit_code)
             if admission.world.size > 1:
                 admission.world.fail(line)
             rank = 0 if getattr(exc, "everywhere", False) else admission.world.rank
@@ -74,3 +83,9 @@ def die(text: str) -> None:
     """Say why, and end by SIGKILL: the one death that the MPI runtime tells the other ranks of."""
     print(f"morsr: {text}", file=sys.stderr, flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def leave(text: str, code: int) -> NoReturn:
+    """Say why, and end this rank alone: others, whom it does not hear, may go on without it."""
+    print(f"morsr: {text}", file=sys.stderr, flush=True)
+    os._exit(code)

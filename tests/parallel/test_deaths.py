@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 from collections.abc import Callable
@@ -12,7 +13,7 @@ import h5py
 import numpy as np
 import pytest
 from independent_verifier import verify
-from kills import Running
+from kills import Running, ranks_of, send
 
 from morsr_mpi import Problem
 from morsr_mpi.adapters.journal_file import read_records
@@ -108,6 +109,21 @@ def test_a_stopped_rank_is_left_behind_and_killed_by_its_guardian(
         assert any("rank 0 does not answer" in line for line in found["failures"])
 
 
+@pytest.mark.parametrize("victims", [pytest.param((1, 3), marks=pytest.mark.long), (0, 2, 4)])
+def test_several_ranks_stop_at_once(
+    victims: tuple[int, ...], problem: Path, expected: list[bytes], tmp_path: Path
+) -> None:
+    """Fewer than half are left behind at once; more are waited for until their guardians act."""
+    arguments = [problem, "--work", WORK, "--json", "--hang-timeout", "3"]
+    with Running.launch(tmp_path / "run", 5, arguments) as running:
+        running.wait_for(running.searching)
+        assert len(running.signal(signal.SIGSTOP, *victims)) == len(victims)
+        running.end()
+        found = check(running, expected)
+        for victim in victims:
+            assert any(f"rank {victim} " in line for line in found["failures"])
+
+
 @pytest.mark.parametrize("security", ["sign", "tls"])
 def test_a_rank_that_wakes_comes_back_and_does_no_harm(
     problem: Path, expected: list[bytes], tmp_path: Path, security: str
@@ -121,3 +137,35 @@ def test_a_rank_that_wakes_comes_back_and_does_no_harm(
         running.signal(signal.SIGCONT, 0)
         running.end()
         check(running, expected)
+
+
+def guardian_of(pid: int) -> int:
+    """The guardian process of a rank."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            parent = int((folder / "stat").read_text().rsplit(")", 1)[1].split()[1])
+            if parent == pid and b"guardian.py" in (folder / "cmdline").read_bytes():
+                return int(folder.name)
+    raise AssertionError(f"process {pid} has no guardian")
+
+
+def test_a_rank_that_hears_too_few_others_ends_with_75_and_harms_nobody(
+    problem: Path, expected: list[bytes], tmp_path: Path, morsr: Callable[..., Any]
+) -> None:
+    """Two of three are stopped for good, and nobody kills them: the third may not go on alone."""
+    arguments = [problem, "--work", WORK, "--hang-timeout", "1", "--checkpoint-every", "0.5"]
+    with Running.launch(tmp_path / "run", 3, arguments) as running:
+        running.wait_for(lambda: len(list(running.run.glob("checkpoints/check*"))) > 1)
+        ranks = ranks_of(running.run)
+        for rank in (1, 2):
+            send(guardian_of(ranks[rank]), signal.SIGKILL)
+        running.signal(signal.SIGSTOP, 1, 2)
+        running.wait_for(lambda: 0 not in ranks_of(running.run))
+        for rank in (1, 2):
+            send(ranks[rank], signal.SIGKILL)
+        running.end()
+        assert running.process.returncode == 75, running.err
+        assert "fewer than half of the living ranks answer" in running.err
+    run = tmp_path / "run"
+    morsr(["solve", problem, "--run-dir", run, "--work", WORK, "--resume"]).check()
+    assert solution(run) == expected

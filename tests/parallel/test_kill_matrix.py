@@ -71,14 +71,8 @@ def strike(seed: int, problem: Path, run: Path) -> Running:
     running = Running(run, [mpirun, *options, *program, *solve])
     with running:
         running.wait_for(running.searching)
-        stopped = 0
         for victim in victims:
-            number = rng.choice(SIGNALS)
-            # The silent need the consent of a majority to be left out: one at a time is enough.
-            stopped += number == signal.SIGSTOP
-            if stopped > 1:
-                number = signal.SIGKILL
-            running.signal(number, victim)
+            running.signal(rng.choice(SIGNALS), victim)
             if not together:
                 time.sleep(rng.random())
         running.end()
