@@ -77,7 +77,9 @@ def measure(folder: Path, problem: Path, ranks: int, number: int, seed: int) -> 
         records = len(complete(run / "ledger" / "journal.morsr"))
         since = time.monotonic()
         running.signal(number, rng.randrange(ranks))
-        return first_pulse_after(run, records, since)
+        seconds = first_pulse_after(run, records, since)
+        print(f"{signal.Signals(number).name}, {ranks} ranks, seed {seed}: {seconds} s", flush=True)
+        return seconds
 
 
 def on_hosts(folder: Path, problem: Path, runs: int) -> list[dict[str, Any]]:
@@ -108,6 +110,7 @@ def on_hosts(folder: Path, problem: Path, runs: int) -> list[dict[str, Any]]:
                     running.signal(getattr(signal, case), rng.choice(hosts.ranks_on(run, "h2")))
                     seconds = first_pulse_after(run, records, since)
                 found.setdefault(case, []).append(seconds)
+                print(f"{case} on hosts, seed {seed}: {seconds} s", flush=True)
     rows = []
     for case, times in found.items():
         name = "host lost, restart" if case == "host" else f"{case}, 6 ranks, 3 hosts"
