@@ -18,6 +18,7 @@ from morsr_mpi.base.digest import sha256
 from morsr_mpi.objectives.problem import QuadraticProblem
 from morsr_mpi.objectives.solution import Solution, SolveResult
 from morsr_mpi.storage.checkpoint import Checkpoint
+from morsr_mpi.storage.sections import NOBODY, FlightTask, Sections, Worker
 
 HERE = Path(__file__).resolve().parent
 N, K = 16, 2
@@ -58,8 +59,27 @@ def golden_result() -> SolveResult:
     )
 
 
-def golden_checkpoint(algorithm_version: int = 1) -> Checkpoint:
-    """Return the checkpoint of `checkpoint-1.0.h5`, written by algorithm version 1."""
+def golden_sections() -> Sections:
+    """Return what stands in `checkpoint-1.1.h5` beside the state."""
+    done = FlightTask(12, 0, sha256(b"task 0"), 1, 3, bytes(range(40)))
+    open_ = FlightTask(12, 1, sha256(b"task 1"), NOBODY, 0, None)
+    return Sections(
+        flight=(done, open_),
+        workers=(Worker(0, "works", 7, 8000, 9), Worker(1, "absent", 0, 0, 0)),
+        epoch=5,
+        view=2,
+        certified=12,
+        members=(0, 2),
+        records=20,
+        head=sha256(b"head"),
+        genesis=sha256(b"genesis"),
+        options='{"lag": 0}',
+        failures=("rank 1 does not answer",),
+    )
+
+
+def golden_checkpoint(algorithm_version: int = 1, sections: Sections | None = None) -> Checkpoint:
+    """Return the checkpoint of `checkpoint-1.0.h5` and 1.1, written by algorithm version 1."""
     return Checkpoint(
         problem_digest=golden_problem().digest,
         options_digest=sha256(b"options"),
@@ -67,6 +87,7 @@ def golden_checkpoint(algorithm_version: int = 1) -> Checkpoint:
         state=bytes(range(256)),
         solution=golden_solution(),
         algorithm_version=algorithm_version,
+        sections=sections,
     )
 
 
@@ -76,6 +97,10 @@ def main() -> None:
         ("problem-1.0.h5", lambda path: save_problem(path, golden_problem())),
         ("result-1.0.h5", lambda path: save_result(path, golden_result(), {"hosts": ["a", "b"]})),
         ("checkpoint-1.0.h5", lambda path: save_checkpoint(path, golden_checkpoint())),
+        (
+            "checkpoint-1.1.h5",
+            lambda path: save_checkpoint(path, golden_checkpoint(sections=golden_sections())),
+        ),
     ):
         path = HERE / name
         if path.exists():

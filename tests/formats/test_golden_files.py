@@ -23,6 +23,7 @@ DATA = Path(__file__).resolve().parents[1] / "data"
 PROBLEM = "5bef5c23408436631b17a9e6da111d19ec935df087de8f9072b4b3ec3dfdd274"
 SOLUTION = "a6111c5ff45d8b99cc11f242c8d4ffcec1a8609d5cf318c209d4b0d9093d5973"
 CHECKPOINT = "845be32d845085383f87f9cf66b03f8e6c5927af0e01fd4d769ea47441836e19"
+SECTIONS = "263f627990aa69261ac08fe8fa86e1314aa514cdaa9ad9131866cfd408f7015a"
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +64,16 @@ def test_checkpoint(golden: ModuleType, tmp_path: Path, monkeypatch: pytest.Monk
     assert load_checkpoint(tmp_path / "again.h5").digest() == c.digest()
 
 
+def test_checkpoint_with_sections(golden: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = DATA / "checkpoint-1.1.h5"
+    monkeypatch.setattr("morsr_mpi.adapters.hdf5_checkpoint.ALGORITHM_VERSION", 1)
+    c = load_checkpoint(path)
+    assert c.digest().hex() == CHECKPOINT
+    assert c.sections == golden.golden_sections()
+    assert c.sections is not None
+    assert c.sections.digest().hex() == SECTIONS
+
+
 @pytest.mark.skipif(shutil.which("h5dump") is None, reason="h5dump is not installed")
 def test_stock_h5dump_reads_them() -> None:
     for path in sorted(DATA.glob("*.h5")):
@@ -72,4 +83,4 @@ def test_stock_h5dump_reads_them() -> None:
 
 
 def test_they_are_small() -> None:
-    assert sum(p.stat().st_size for p in DATA.glob("*.h5")) < 32768
+    assert sum(p.stat().st_size for p in DATA.glob("*.h5")) < 49152
