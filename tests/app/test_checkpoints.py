@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from morsr_mpi import Problem, solve
+from morsr_mpi.adapters.clock import SystemClock
 from morsr_mpi.adapters.hdf5_checkpoint import load_checkpoint, newest_checkpoint
 from morsr_mpi.adapters.hdf5_result import solution_digest
 from morsr_mpi.adapters.journal_file import read_records
-from morsr_mpi.app import chief, regrouping
+from morsr_mpi.app import chief, records, regrouping
+from morsr_mpi.app.fence import Fence
 from morsr_mpi.app.inspect import inspect_file
 from morsr_mpi.app.rundir import RunDirectory
 from morsr_mpi.provenance.bodies import Pulse, parse
 from morsr_mpi.provenance.records import decode_record
+from morsr_mpi.search.options import SearchOptions
+from morsr_mpi.search.prepare import prepare
+from morsr_mpi.search.state import Search
+from morsr_mpi.storage.checkpoint import Checkpoint
+from morsr_mpi.storage.sections import Sections
 
 WORK = 300_000
 
@@ -25,8 +33,8 @@ class PowerCut(BaseException):
 
 
 def pulses_of(journal: Path) -> int:
-    records = read_records(journal)
-    bodies = [parse(decode_record(data, i)) for i, data in enumerate(records)]
+    found = enumerate(read_records(journal))
+    bodies = [parse(decode_record(data, i)) for i, data in found]
     return sum(isinstance(body, Pulse) for body in bodies)
 
 
@@ -86,3 +94,35 @@ def test_the_options_stand_in_a_checkpoint_for_people(small: Path, tmp_path: Pat
     assert [worker.rank for worker in sections.workers] == [0, 1, 2]
     assert sections.genesis != bytes(32)
     assert sections.records > 2
+
+
+def test_checkpoints_take_at_most_a_hundredth_of_the_processors_time(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that costs so much comes so seldom; one that cannot be counted on waits."""
+    run = RunDirectory.create(tmp_path / "run")
+    problem = Problem.load(small)
+    search = Search(problem, prepare(problem), SearchOptions(WORK))
+    stored: list[int] = []
+
+    def costly(folder: Path, checkpoint: Checkpoint) -> None:
+        begin = time.thread_time()
+        while time.thread_time() - begin < 0.05:
+            pass
+        stored.append(checkpoint.pulse)
+
+    monkeypatch.setattr(records, "store_checkpoint", costly)
+    fence = Fence.claim(run.fence, "job")
+    kept = records.Records(
+        run, SystemClock(), 0.01, lambda _: pytest.fail("no result is due"), print, fence, list
+    )
+    search.committed = 3
+    kept.look(search, Sections, 2, True)
+    kept._writer.drain()
+    assert stored == [], "the journal has no record of pulse 2 yet"
+    kept.look(search, Sections, 3, False)
+    kept._writer.drain()
+    assert stored == [3]
+    assert kept._checkpoints.seconds >= 100 * 0.05
+    assert kept.longest >= 0.05
+    kept.abandon()

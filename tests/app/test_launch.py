@@ -202,3 +202,29 @@ def test_only_the_members_of_a_session_are_ended() -> None:
     processes.end_session(child.pid)
     assert child.wait(5) == -signal.SIGTERM
     assert processes.session_members(child.pid) == []
+
+
+#: Stands for an mpirun that somebody ends together with its launcher, as `scancel` does.
+ENDED_TOO = """
+import os, signal, sys
+open(os.environ["MORSR_OUTCOME"], "a").write("ready" + chr(10))
+os.kill(os.getppid(), signal.SIGUSR1)
+signal.signal(signal.SIGUSR1, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+while True:
+    signal.pause()
+"""
+
+
+def test_a_job_that_was_to_stop_is_not_started_again(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    starts: list[int] = []
+
+    def command(*_: object) -> list[str]:
+        starts.append(1)
+        return [sys.executable, "-c", ENDED_TOO]
+
+    monkeypatch.setattr(launch, "rank_command", command)
+    assert launch.launch(FAKE, 2, ["solve"], restarts=3) == 75
+    assert len(starts) == 1
+    assert "ended while it was to stop" in capfd.readouterr().err
