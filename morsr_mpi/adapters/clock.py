@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import time
+from types import TracebackType
+
+from morsr_mpi.base.ports import Clock
 
 
 class SystemClock:
@@ -45,3 +48,48 @@ class ManualClock:
     def sleep(self, seconds: float) -> None:
         """Move time forward."""
         self._now += max(seconds, self._step)
+
+
+class CpuCost:
+    """CPU seconds spent inside it, as a context; `outside` is a context within that does not count.
+
+    Not reentrant: entered anew only after it was left.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self.seconds = 0.0
+        self.count = 0
+        self.outside = _Outside(self)
+        self._cpu = clock.cpu
+        self._at = 0.0
+
+    def __enter__(self) -> None:
+        self.count += 1
+        self._at = self._cpu()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.seconds += self._cpu() - self._at
+
+
+class _Outside:
+    """What does not count."""
+
+    def __init__(self, cost: CpuCost) -> None:
+        self._cost = cost
+        self._at = 0.0
+
+    def __enter__(self) -> None:
+        self._at = self._cost._cpu()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._cost.seconds -= self._cost._cpu() - self._at

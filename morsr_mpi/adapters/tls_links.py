@@ -7,6 +7,7 @@ with it can read nothing of what follows.
 
 from __future__ import annotations
 
+from morsr_mpi.adapters.clock import CpuCost, SystemClock
 from morsr_mpi.adapters.tls_pairs import BULK, Judge, Refused, TlsPairs
 from morsr_mpi.adapters.tls_session import TlsFiles
 from morsr_mpi.base.config import MAX_LINK_BYTES, MAX_UNSENT_BYTES
@@ -18,9 +19,15 @@ class TlsLinks:
     """Links port over links that anybody may read."""
 
     def __init__(
-        self, inner: Links, files: TlsFiles, judge: Judge, refused: Refused | None = None
+        self,
+        inner: Links,
+        files: TlsFiles,
+        judge: Judge,
+        refused: Refused | None = None,
+        cost: CpuCost | None = None,
     ) -> None:
-        """As of TlsPairs."""
+        """As of TlsTransport."""
+        self._cost = cost or CpuCost(SystemClock())
         self._inner = inner
         self.rank, self.size = inner.rank, inner.size
         self._pairs = TlsPairs(inner.rank, files, judge, self._carry, refused)
@@ -47,15 +54,16 @@ class TlsLinks:
             return
         if self._pairs.held_back + len(data) > MAX_UNSENT_BYTES:
             raise InternalError(f"rank {dest} does not take what is sent to it")
-        self._pairs.say(dest, BULK, data)
+        with self._cost:
+            self._pairs.say(dest, BULK, data)
 
     def poll(self) -> list[tuple[int, bytes]]:
         """Return what arrived and is proven."""
-        return [
-            (source, message)
-            for source, data in self._inner.poll()
-            for message in self._pairs.take(source, data)
-        ]
+        found = self._inner.poll()
+        if not found:
+            return found
+        with self._cost:
+            return [(source, m) for source, data in found for m in self._pairs.take(source, data)]
 
     @property
     def under_way(self) -> bool:
@@ -68,4 +76,5 @@ class TlsLinks:
         return self._pairs.held_back + self._inner.unsent_bytes
 
     def _carry(self, dest: int, data: bytes, lane: int) -> None:
-        self._inner.send(dest, data)
+        with self._cost.outside:
+            self._inner.send(dest, data)

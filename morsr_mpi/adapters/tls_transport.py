@@ -12,6 +12,7 @@ import os
 from collections import deque
 from collections.abc import Callable
 
+from morsr_mpi.adapters.clock import CpuCost, SystemClock
 from morsr_mpi.adapters.memory import check_frame, check_slot
 from morsr_mpi.adapters.tls_pairs import BULK, URGENT, Judge, Refused, TlsPairs
 from morsr_mpi.adapters.tls_session import TlsFiles
@@ -45,8 +46,10 @@ class TlsTransport:
         entropy: Callable[[int], bytes] = os.urandom,
         rekey_bytes: int = TLS_REKEY_BYTES,
         refused: Refused | None = None,
+        cost: CpuCost | None = None,
     ) -> None:
-        """files, judge, refused, rekey_bytes: as of TlsPairs."""
+        """files, judge, refused, rekey_bytes: as of TlsPairs; cost: counts what all of it costs."""
+        self._cost = cost or CpuCost(SystemClock())
         self._inner = inner
         self.rank, self.size = inner.rank, inner.size
         self._pairs = TlsPairs(inner.rank, files, judge, self._carry, refused, rekey_bytes)
@@ -93,14 +96,17 @@ class TlsTransport:
             return None
         number, self._round = self._round, self._round + 1
         self._in_round = False
-        return [self._opened(number, sender, slot) for sender, slot in enumerate(sealed)]
+        with self._cost:
+            return [self._opened(number, sender, slot) for sender, slot in enumerate(sealed)]
 
     def _enter(self) -> None:
         if self._slot is None or self._group is None:
             return
         if self._group.exhausted:
             raise InternalError("the group key has sealed as many slots as it may")
-        self._inner.start_round(self._group.seal(self._round, self._slot))
+        with self._cost:
+            sealed = self._group.seal(self._round, self._slot)
+        self._inner.start_round(sealed)
         self._slot = None
 
     def _opened(self, number: int, sender: int, slot: bytes) -> bytes:
@@ -117,7 +123,8 @@ class TlsTransport:
         check_frame(frame, dest, self.rank, self.size)
         if self._pairs.held_back + len(frame) > MAX_UNSENT_BYTES:
             raise InternalError(f"rank {dest} does not take what is sent to it")
-        self._pairs.say(dest, URGENT if urgent else BULK, _DATA + frame)
+        with self._cost:
+            self._pairs.say(dest, URGENT if urgent else BULK, _DATA + frame)
 
     def poll(self) -> list[tuple[int, bytes]]:
         """Return frames that arrived and are proven."""
@@ -151,9 +158,10 @@ class TlsTransport:
         """As the lowest rank: give the group its key."""
         self._group = GroupKey(key, epoch, self.rank)
         self._key_message = _KEY + epoch.to_bytes(_EPOCH_BYTES, "big") + key
-        for dest in range(self.size):
-            if dest != self.rank:
-                self._pairs.say(dest, URGENT, self._key_message)
+        with self._cost:
+            for dest in range(self.size):
+                if dest != self.rank:
+                    self._pairs.say(dest, URGENT, self._key_message)
 
     def _say_again(self, peer: int, lane: int) -> None:
         """The key may have been under way in a session that broke."""
@@ -161,11 +169,14 @@ class TlsTransport:
             self._pairs.say(peer, lane, self._key_message)
 
     def _carry(self, dest: int, data: bytes, lane: int) -> None:
-        self._inner.send(dest, data, lane == URGENT)
+        with self._cost.outside:
+            self._inner.send(dest, data, lane == URGENT)
 
     def _pump(self) -> None:
         for source, frame in self._inner.poll():
-            for message in self._pairs.take(source, frame):
+            with self._cost:
+                messages = self._pairs.take(source, frame)
+            for message in messages:
                 try:
                     self._message(source, message)
                 except ProtocolError as error:

@@ -8,6 +8,7 @@ from typing import Any
 
 from morsr_mpi.app.accounting import CATEGORIES
 from morsr_mpi.app.agree import Together
+from morsr_mpi.app.crypto import CryptoCost
 from morsr_mpi.app.loop import LoopStats, Outcome
 from morsr_mpi.base.canonical import CanonicalError, decode, encode
 from morsr_mpi.base.errors import InternalError
@@ -18,7 +19,10 @@ from morsr_mpi.node.channel import Traffic
 class Account:
     """One rank's part of a run. Seconds of CPU by category, wall seconds of its loop and of it
     those with a task to compute; tasks, work units, units lost with tasks given up; rounds; tasks
-    whose results were known."""
+    whose results were known.
+
+    crypto: CPU seconds of signing, verifying, TLS; signatures: made and verified. Both from the
+    start of the job on, parts of `cpu` besides."""
 
     cpu: tuple[float, ...]
     wall: float
@@ -29,9 +33,11 @@ class Account:
     rounds: int
     known: int
     traffic: Mapping[str, Traffic]
+    crypto: tuple[float, ...] = (0.0, 0.0, 0.0)
+    signatures: tuple[int, ...] = (0, 0)
 
     @classmethod
-    def of(cls, stats: LoopStats, traffic: Mapping[str, Traffic]) -> Account:
+    def of(cls, stats: LoopStats, traffic: Mapping[str, Traffic], crypto: CryptoCost) -> Account:
         """Return the account of a loop that has ended."""
         cpu = tuple(float(stats.cpu.get(name, 0.0)) for name in CATEGORIES)
         return cls(
@@ -44,13 +50,16 @@ class Account:
             stats.rounds,
             stats.known,
             traffic,
+            crypto.seconds(),
+            crypto.counts(),
         )
 
     def to_bytes(self) -> bytes:
         """Canonical bytes; from_bytes is the inverse."""
         said = tuple((n, t.messages, t.plain, t.packed) for n, t in sorted(self.traffic.items()))
         numbers = (self.tasks, self.work, self.wasted, self.rounds, self.known)
-        return encode((self.cpu, self.wall, self.busy, numbers, said))
+        crypto = (self.crypto, self.signatures)
+        return encode((self.cpu, self.wall, self.busy, numbers, said, crypto))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Account:
@@ -63,18 +72,19 @@ class Account:
                     float(busy),
                     (int(tasks), int(work), int(wasted), int(rounds), int(known)),
                     tuple(said),
+                    (tuple(seconds), tuple(counts)),
                 ):
                     traffic = {str(n): Traffic(m, plain, packed) for n, m, plain, packed in said}
                     numbers = (tasks, work, wasted, rounds, known)
-                    return cls(cpu, wall, busy, *numbers, traffic)
+                    return cls(cpu, wall, busy, *numbers, traffic, seconds, counts)
         except CanonicalError:
             pass
         raise InternalError("malformed account of a rank")
 
 
-def gather(together: Together, outcomes: Sequence[Outcome]) -> list[Account]:
+def gather(together: Together, outcomes: Sequence[Outcome], crypto: CryptoCost) -> list[Account]:
     """Return the accounts of all ranks: of this process's nodes, or of one node per process."""
-    own = [Account.of(outcome.stats, outcome.node.traffic) for outcome in outcomes]
+    own = [Account.of(outcome.stats, outcome.node.traffic, crypto) for outcome in outcomes]
     if len(own) > 1:
         return own
     return [Account.from_bytes(data) for data in together.exchange(own[0].to_bytes())]
@@ -92,6 +102,10 @@ def run_entries(accounts: Sequence[Account]) -> dict[str, Any]:
     entries["executed_work"] = [account.work for account in accounts]
     entries["wasted_work"] = [account.wasted for account in accounts]
     entries["rounds"] = [account.rounds for account in accounts]
+    for i, name in enumerate(("signing", "verifying", "tls")):
+        entries[f"crypto_{name}"] = [account.crypto[i] for account in accounts]
+    for i, name in enumerate(("signatures", "verifications")):
+        entries[name] = [account.signatures[i] for account in accounts]
     said = _total(accounts)
     if not said:  # a single rank has nobody to tell
         return entries
@@ -116,6 +130,9 @@ def summary(entries: Mapping[str, Any]) -> str:
     ]
     idle = 100.0 * (1.0 - sum(entries["busy_seconds"]) / available)
     text = f"processor time: {', '.join(shares)}; without a task {max(idle, 0.0):.1f} %"
+    crypto = sum(sum(entries.get(f"crypto_{name}", ())) for name in ("signing", "verifying", "tls"))
+    if crypto >= 0.0005 * available:
+        text += f"; of it cryptography {100.0 * crypto / available:.1f} %"
     sent = sum(entries.get("sent_bytes", ()))
     plain = sum(entries.get("sent_plain_bytes", ()))
     if sent:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from morsr_mpi.adapters import key_files
+from morsr_mpi.adapters.clock import CpuCost
 from morsr_mpi.adapters.tls_links import TlsLinks
 from morsr_mpi.adapters.tls_pairs import Refused
 from morsr_mpi.adapters.tls_session import TlsFiles
@@ -69,22 +70,22 @@ class Admission:
             return UnsignedSigner()
         return Ed25519Signer(self._seed or os.urandom(SEED_BYTES))
 
-    def transport(self, refused: Refused | None = None) -> Transport:
+    def transport(self, refused: Refused | None = None, cost: CpuCost | None = None) -> Transport:
         """Return a new transport over the admitted ranks, inside TLS where that is asked for.
 
-        refused: told of what TLS refuses, and why.
+        refused: told of what TLS refuses, and why; cost: of TLS.
         """
         if self._files is None:
             return self.world.transport(SLOT_BYTES)
         inner = self.world.transport(SEALED_SLOT_BYTES)
-        return TlsTransport(inner, self._files, self._judge, refused=refused)
+        return TlsTransport(inner, self._files, self._judge, refused=refused, cost=cost)
 
-    def links(self, refused: Refused | None = None) -> Links:
+    def links(self, refused: Refused | None = None, cost: CpuCost | None = None) -> Links:
         """Return links over the admitted ranks, inside TLS where that is asked for."""
         links = self.world.links()
         if self._files is None:
             return links
-        return TlsLinks(links, self._files, self._judge, refused)
+        return TlsLinks(links, self._files, self._judge, refused, cost)
 
     def _judge(self, rank: int, leaf: bytes) -> None:
         """A TLS session is with exactly the certificate that its rank was admitted with."""

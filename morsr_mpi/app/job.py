@@ -20,6 +20,7 @@ from morsr_mpi.app.agree import CommonError, Together
 from morsr_mpi.app.chief import Chief
 from morsr_mpi.app.computing import Computing
 from morsr_mpi.app.crew import Crew
+from morsr_mpi.app.crypto import CryptoCost, MeteredSigner
 from morsr_mpi.app.environment import LaunchInfo
 from morsr_mpi.app.fence import FencedError
 from morsr_mpi.app.guardian import Guardian
@@ -71,15 +72,16 @@ class Job:
         self._clock = world.clock
         self._begin_at = self._clock.now()
         self._chief = Chief(settings, world.clock, quiet)
-        self._signer = admission.signer()
+        self._crypto = CryptoCost(world.clock)
+        self._signer = MeteredSigner(admission.signer(), self._crypto)
         self._survivable, refusals = world.fault_tolerant, Refusals(self._log)
         self._store = MemoryStore()
         self._crew = Crew(
-            admission.links(refusals),
+            admission.links(refusals, self._crypto.tls),
             world.clock,
             self._signer,
             hang_timeout=settings.hang_timeout,
-            whole=lambda: admission.transport(refusals),
+            whole=lambda: admission.transport(refusals, self._crypto.tls),
             survivable=self._survivable,
             beat=guardian.beat if guardian is not None else None,
             log=self._log,
@@ -95,8 +97,7 @@ class Job:
         self._explorers: list[Remembering] = []
         self._journal_at = ChainPoint()
         self._token = ""
-        self._restarts = 0
-        self._rounds_of_start = 0
+        self._restarts = self._rounds_of_start = 0
         self.data = NodeData(settings.checkpoint_every, self._begin_at)
         self._found: list[loop.Outcome] | None = None
 
@@ -256,7 +257,7 @@ class Job:
         verdict = verdict_of(result, outcome.stopped)
         together.agree(self._tasks.close, self.internal_line)
         self._computing.close()
-        cost = run_entries(gather(together, outcomes))
+        cost = run_entries(gather(together, outcomes, self._crypto))
 
         def close() -> None:
             if chief.records is not None and not chief.sealed:
