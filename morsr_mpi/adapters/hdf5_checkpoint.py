@@ -13,7 +13,9 @@ import h5py
 import numpy as np
 
 from morsr_mpi.adapters import hdf5_common as common
+from morsr_mpi.adapters.envelope_files import EnvelopeKeys
 from morsr_mpi.adapters.hdf5_result import read_solution, write_solution
+from morsr_mpi.adapters.hdf5_sealed import SealedError, is_sealed, open_sealed, save_sealed
 from morsr_mpi.adapters.hdf5_sections import read_sections, write_sections
 from morsr_mpi.base.config import CHECKPOINTS_KEPT, MAX_SNAPSHOT_BYTES
 from morsr_mpi.base.errors import InputError
@@ -31,11 +33,13 @@ FILETYPE = CHECKPOINT_TAG
 VERSION = (1, 1)
 
 
-def save_checkpoint(path: common.Pathlike, checkpoint: Checkpoint) -> None:
+def save_checkpoint(
+    path: common.Pathlike, checkpoint: Checkpoint, keys: EnvelopeKeys | None = None
+) -> None:
     """Write one checkpoint file; an existing one is replaced only by a complete one.
 
-    Raises InputError when the file cannot be written or the state is beyond
-    `config.MAX_SNAPSHOT_BYTES`.
+    keys: with a suite, the file is sealed. Raises InputError when the file cannot be written
+    or the state is beyond `config.MAX_SNAPSHOT_BYTES`.
     """
     if len(checkpoint.state) > MAX_SNAPSHOT_BYTES:
         raise InputError(
@@ -56,20 +60,23 @@ def save_checkpoint(path: common.Pathlike, checkpoint: Checkpoint) -> None:
         write_sections(file, checkpoint.sections or Sections())
 
     def verify(written: Path) -> None:
-        _load(written)
+        _load(written, None)
 
+    if keys is not None and keys.suite:
+        save_sealed(Path(path), fill, keys, FILETYPE)
+        return
     common.write_atomically(path, fill, verify)
 
 
-def load_checkpoint(path: common.Pathlike) -> Checkpoint:
+def load_checkpoint(path: common.Pathlike, keys: EnvelopeKeys | None = None) -> Checkpoint:
     """Return a sound checkpoint from which this version of the software can go on.
 
-    Raises InputError for another file type, a newer format, damage, and for a checkpoint
-    of another algorithm version (both versions named; `load_checkpoint_solution` still
-    reads its points).
+    keys: to open a sealed one with; without them it raises SealedError. Raises InputError for
+    another file type, a newer format, damage, and for a checkpoint of another algorithm version
+    (both versions named; `load_checkpoint_solution` still reads its points).
     """
     where = Path(path)
-    with common.open_checked(where, FILETYPE, VERSION) as file:
+    with _opened(where, keys) as file:
         found = _integer(file, where, "algorithm_version")
     if found != ALGORITHM_VERSION:
         raise InputError(
@@ -77,19 +84,26 @@ def load_checkpoint(path: common.Pathlike) -> Checkpoint:
             f"{ALGORITHM_VERSION} and cannot go on from it; its /solution stays readable: "
             "use that version or start a new run directory"
         )
-    return _load(where)
+    return _load(where, keys)
 
 
-def load_checkpoint_solution(path: common.Pathlike) -> Solution:
+def load_checkpoint_solution(path: common.Pathlike, keys: EnvelopeKeys | None = None) -> Solution:
     """Return the best points of a checkpoint of any algorithm version; raises InputError."""
     where = Path(path)
-    with common.open_checked(where, FILETYPE, VERSION) as file:
+    with _opened(where, keys) as file:
         return read_solution(file, where)
 
 
-def _load(path: Path) -> Checkpoint:
+def _opened(path: Path, keys: EnvelopeKeys | None) -> contextlib.AbstractContextManager[h5py.File]:
+    """Open a checkpoint, out of its envelope where it is in one."""
+    if is_sealed(path):
+        return open_sealed(path, keys, FILETYPE, VERSION)
+    return common.open_checked(path, FILETYPE, VERSION)
+
+
+def _load(path: Path, keys: EnvelopeKeys | None) -> Checkpoint:
     """Return the checkpoint of a file after a check of its digest."""
-    with common.open_checked(path, FILETYPE, VERSION) as file:
+    with _opened(path, keys) as file:
         state = common.read_array(file, path, "/state", np.uint8, (MAX_SNAPSHOT_BYTES,))
         checkpoint = Checkpoint(
             problem_digest=_digest(file, path, "problem_digest"),
@@ -124,7 +138,9 @@ def _digest(file: h5py.File, path: Path, name: str) -> bytes:
     raise InputError(f"{path} has no sound attribute {name}; it is damaged")
 
 
-def store_checkpoint(directory: common.Pathlike, checkpoint: Checkpoint) -> Path:
+def store_checkpoint(
+    directory: common.Pathlike, checkpoint: Checkpoint, keys: EnvelopeKeys | None = None
+) -> Path:
     """Write a checkpoint under its own name, then drop all but the newest two; return its path.
 
     Only one process may write into the directory. Raises InputError.
@@ -133,7 +149,7 @@ def store_checkpoint(directory: common.Pathlike, checkpoint: Checkpoint) -> Path
     for left in where.glob(".checkpoint-*.tmp"):  # of a writer that was killed
         left.unlink(missing_ok=True)
     path = where / checkpoint_name(checkpoint.pulse)
-    save_checkpoint(path, checkpoint)
+    save_checkpoint(path, checkpoint, keys)
     for _, old in _by_age(where)[CHECKPOINTS_KEPT:]:
         old.unlink(missing_ok=True)
     return path
@@ -151,17 +167,22 @@ def _by_age(directory: Path) -> list[tuple[int, Path]]:
 
 
 def newest_checkpoint(
-    directory: common.Pathlike, warnings: list[str] | None = None
+    directory: common.Pathlike,
+    warnings: list[str] | None = None,
+    keys: EnvelopeKeys | None = None,
 ) -> tuple[Path, Checkpoint] | None:
     """Return the newest sound checkpoint of a directory, None when it has none at all.
 
     An unsound file is passed over in favour of the one before it, and one line per such
-    file is appended to `warnings`. Raises InputError when there are files but none is sound.
+    file is appended to `warnings`. Raises InputError when there are files but none is sound,
+    and SealedError for a sealed one without its keys: nothing older is taken in its place.
     """
     first: InputError | None = None
     for _, path in _by_age(Path(directory)):
         try:
-            checkpoint = load_checkpoint(path)
+            checkpoint = load_checkpoint(path, keys)
+        except SealedError:
+            raise
         except InputError as exc:
             first = first or exc
             if warnings is not None:

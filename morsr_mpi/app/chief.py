@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable
 
+from morsr_mpi.adapters.envelope_files import EnvelopeKeys
 from morsr_mpi.adapters.journal_file import FileJournal
 from morsr_mpi.app.admission import Admission
 from morsr_mpi.app.audit import seal_entries
@@ -49,6 +50,8 @@ class Chief:
         self.narrator: Narrator | None = None
         self.start = Start()
         self.sealed = False
+        #: Of envelopes for checkpoints, on every rank: each may become the chief.
+        self.keys: EnvelopeKeys | None = None
         self.journal = JobJournal(self.warn)
         self._settings = settings
         self._clock = clock
@@ -85,7 +88,7 @@ class Chief:
     def find_start(self, problem: QuadraticProblem) -> Start:
         """Return where a resumed run starts."""
         assert self.run is not None
-        self.start = find_start(self.run, problem, self._settings.search_options())
+        self.start = find_start(self.run, problem, self._settings.search_options(), self.keys)
         self.run.take_over()
         return self.start
 
@@ -204,6 +207,7 @@ class Chief:
             self.warn,
             self._fence,
             self.journal.sync,
+            self.keys,
         )
         self.records.first(search)
 

@@ -16,6 +16,8 @@ from morsr_mpi.adapters.hdf5_checkpoint import (
 from morsr_mpi.adapters.hdf5_kind import kind_of_file
 from morsr_mpi.adapters.hdf5_problem import load_problem
 from morsr_mpi.adapters.hdf5_result import load_result, load_run
+from morsr_mpi.adapters.hdf5_sealed import sealed_header
+from morsr_mpi.base.digest import sha256
 from morsr_mpi.base.errors import InputError
 from morsr_mpi.objectives.solution import Solution
 from morsr_mpi.search.outline import open_chambers
@@ -164,10 +166,19 @@ def worker_text(worker: Worker, sections: Sections) -> str:
     )
 
 
+def _sealed(found: Findings, path: Path, check: bool) -> None:
+    said = sealed_header(path)
+    found.add("holds", f"{said.purpose}, encrypted: {said.suite}")
+    found.add("for key", said.recipient.hex())
+    found.add("signed by", f"{sha256(said.sender).hex()} (the signature agrees)")
+    found.add("opens with", "solve --resume --envelope-keys DIR, DIR with that key")
+
+
 _SHOW: dict[str, Callable[[Findings, Path, bool], None]] = {
     "morsr-problem": _problem,
     "morsr-result": _result,
     "morsr-checkpoint": _checkpoint,
+    "morsr-envelope": _sealed,
 }
 
 

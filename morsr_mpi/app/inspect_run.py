@@ -12,6 +12,7 @@ from struct import unpack
 
 from morsr_mpi.adapters.hdf5_checkpoint import load_checkpoint, newest_checkpoint
 from morsr_mpi.adapters.hdf5_result import load_result, load_run
+from morsr_mpi.adapters.hdf5_sealed import SealedError, sealed_header
 from morsr_mpi.adapters.journal_file import read_records
 from morsr_mpi.app.account import summary
 from morsr_mpi.app.inspect import Findings, describe_solution, frontier_text
@@ -195,6 +196,9 @@ def _checkpoints(found: Findings, run: RunDirectory, check: bool) -> None:
         return
     try:
         newest = newest_checkpoint(run.checkpoints, found.wrong)
+    except SealedError:
+        _sealed_checkpoints(found, [run.checkpoints / name for name in names])
+        return
     except MorsrError as exc:
         found.wrong.append(str(exc))
         return
@@ -215,6 +219,18 @@ def _checkpoints(found: Findings, run: RunDirectory, check: bool) -> None:
             except InputError as exc:
                 if not any(str(exc) in text for text in found.wrong):
                     found.wrong.append(str(exc))
+
+
+def _sealed_checkpoints(found: Findings, paths: list[Path]) -> None:
+    """Say whom sealed checkpoints are for; their signatures are checked."""
+    for path in paths:
+        try:
+            said = sealed_header(path)
+        except InputError as exc:
+            found.wrong.append(str(exc))
+        else:
+            key = said.recipient.hex()[:16]
+            found.add("checkpoint", f"{path.name}, sealed: {said.suite}, for key {key}")
 
 
 def _seal(found: Findings, run: RunDirectory, chain: VerifiedChain) -> None:

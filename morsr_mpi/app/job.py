@@ -168,6 +168,7 @@ class Job:
         together = Together(crew.transport(0), self._clock)
         again, self._rounds_of_start = self._rounds_of_start > 0, 1
         self.data.meet(together)
+        chief.keys = together.agree(self._settings.load_envelope_keys, describe)
         problem = self._problem = self.data.problem(self._load, self._problem, describe)
         if crew.is_chief:
             tell_ready()  # every rank has been heard of, so every rank has its handlers
@@ -198,7 +199,9 @@ class Job:
         def search() -> Search:
             if shared.checkpoint is None:
                 return Search(problem, prepared, self._options)
-            found, results = restore(shared.checkpoint, problem, prepared, self._options)
+            found, results = restore(
+                shared.checkpoint, problem, prepared, self._options, chief.keys
+            )
             known.update(results)
             return found
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from morsr_mpi.adapters import key_files
+from morsr_mpi.adapters import envelope_files, key_files
 from morsr_mpi.adapters.x509_authority import Authority, describe, new_key
 from morsr_mpi.base.config import MAX_RANKS
 from morsr_mpi.base.errors import AuthenticationError, InputError, UsageError
@@ -86,6 +86,15 @@ def issue(
     return issued
 
 
+def envelope(directory: Path, suites: Sequence[str]) -> list[Path]:
+    """Make keys for envelopes in a directory, which is made too; return the files.
+
+    Raises UsageError when there are some already.
+    """
+    _make_directory(directory)
+    return [path for suite in suites for path in envelope_files.make_keys(directory, suite)]
+
+
 def revoke(directory: Path, what: Sequence[str], out: Sequence[Path]) -> tuple[Path, int]:
     """Add certificates to the CA's revocation list, or renew it; returns its path and length.
 
@@ -109,7 +118,7 @@ def show(path: Path) -> list[str]:
     """Say what a certificate, a revocation list or a directory of keys holds, in lines."""
     now = time.time()
     if path.is_dir():
-        files = sorted(p for p in path.iterdir() if p.suffix in (".pem", ".key"))
+        files = sorted(p for p in path.iterdir() if p.suffix in (".pem", ".key", ".pub"))
         if not files:
             raise InputError(f"{path} holds no certificates")
         return [f"{file.name}: {line}" for file in files for line in _show_file(file, now)]
@@ -118,6 +127,8 @@ def show(path: Path) -> list[str]:
 
 def _show_file(path: Path, now: float) -> list[str]:
     data = key_files.read_pem(path, private=path.suffix == ".key")
+    if data.startswith(envelope_files.KEY_TAG.encode()):
+        return [envelope_files.describe_key(data)]
     if b"PRIVATE KEY" in data:
         key = key_files.load_key(path)
         return [f"private key, {type(key).__name__.strip('_')}"]  # and nothing of its content

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from morsr_mpi.adapters.envelope_files import EnvelopeKeys
 from morsr_mpi.adapters.hdf5_checkpoint import store_checkpoint
 from morsr_mpi.adapters.hdf5_problem import save_problem
 from morsr_mpi.adapters.hdf5_result import save_result
@@ -46,8 +47,11 @@ class Records:
         warn: Callable[[str], None],
         fence: Fence,
         sync: Callable[[], None],
+        keys: EnvelopeKeys | None = None,
     ) -> None:
-        """sync: makes the journal durable; called from the writer's thread."""
+        """sync: makes the journal durable; called from the writer's thread. keys: of envelopes
+        for checkpoints."""
+        self._keys = keys
         self._run = run
         self._fence = fence
         self._sync = sync
@@ -156,7 +160,7 @@ class Records:
     def _store(self, checkpoint: Checkpoint) -> None:
         self._fence.check(now=True)
         self._sync()  # after a power cut, too, no checkpoint is newer than the journal
-        store_checkpoint(self._run.checkpoints, checkpoint)
+        store_checkpoint(self._run.checkpoints, checkpoint, self._keys)
 
     def _save(self, result: SolveResult) -> None:
         self._fence.check(now=True)

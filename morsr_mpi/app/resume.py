@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
+from morsr_mpi.adapters.envelope_files import EnvelopeKeys
 from morsr_mpi.adapters.hdf5_checkpoint import load_checkpoint, newest_checkpoint
 from morsr_mpi.adapters.journal_file import read_records, recover
 from morsr_mpi.app.agree import Together
@@ -37,14 +38,20 @@ class Start:
     notes: list[str] = field(default_factory=list)
 
 
-def find_start(run: RunDirectory, problem: QuadraticProblem, options: SearchOptions) -> Start:
+def find_start(
+    run: RunDirectory,
+    problem: QuadraticProblem,
+    options: SearchOptions,
+    keys: EnvelopeKeys | None = None,
+) -> Start:
     """Return the start of a resumed run, on rank 0.
 
-    Raises UsageError without a checkpoint, InputError when none is sound or it belongs to
-    another problem or other options, TamperError for a journal that is not sound.
+    keys: to open sealed checkpoints with. Raises UsageError without a checkpoint, InputError
+    when none is sound or it belongs to another problem or other options, TamperError for a
+    journal that is not sound.
     """
     start = Start()
-    newest = newest_checkpoint(run.checkpoints, start.notes)
+    newest = newest_checkpoint(run.checkpoints, start.notes, keys)
     if newest is None:
         raise UsageError(
             f"nothing to resume: {run.checkpoints} holds no checkpoint; start a new run directory"
@@ -108,13 +115,17 @@ def share_start(together: Together, start: Start, token: str) -> SharedStart:
 
 
 def restore(
-    path: Path, problem: QuadraticProblem, prepared: Prepared, options: SearchOptions
+    path: Path,
+    problem: QuadraticProblem,
+    prepared: Prepared,
+    options: SearchOptions,
+    keys: EnvelopeKeys | None = None,
 ) -> tuple[Search, dict[bytes, bytes]]:
     """Return the state of a checkpoint, and results of tasks in flight by task id, on every rank.
 
-    Raises InputError.
+    keys: as of `find_start`. Raises InputError.
     """
-    checkpoint = load_checkpoint(path)
+    checkpoint = load_checkpoint(path, keys)
     checkpoint.require(problem.digest, options.digest())
     search = restore_state(checkpoint.state, problem, prepared, options)
     if search.committed != checkpoint.pulse:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from morsr_mpi.adapters.envelope_files import EnvelopeKeys
 from morsr_mpi.base.config import HANG_TIMEOUT_SECONDS
 from morsr_mpi.base.errors import UsageError
 from morsr_mpi.search.options import DEFAULT_FRONTIER_LIMIT, DEFAULT_WORK, SearchOptions
+from morsr_mpi.security.envelope import SUITES
 
 #: More ranks in one process help nobody; it is for trying things out.
 MAX_RANKS_IN_PROCESS = 64
@@ -20,8 +22,10 @@ class Settings:
     lag: pulses planned ahead of the last commit; asynchrony: `free` commits whatever is finished.
 
     run_dir: None keeps everything in memory. keys: directory of certificates that prove who
-    the ranks are. cache: directory of this node that keeps results for later runs. Times
-    in hours and seconds. Raises UsageError for values that make no sense.
+    the ranks are. cache: directory of this node that keeps results for later runs. envelope: in
+    which to put checkpoints, with the keys of envelope_keys, by default those in keys; sealed
+    checkpoints are opened with them too. Times in hours and seconds. Raises UsageError for values
+    that make no sense.
     """
 
     work: int | None = DEFAULT_WORK
@@ -35,6 +39,8 @@ class Settings:
     security: str = "sign"
     keys: Path | None = None
     cache: Path | None = None
+    envelope: str = "none"
+    envelope_keys: Path | None = None
     checkpoint_every: float = 30.0
     hang_timeout: float = HANG_TIMEOUT_SECONDS
     resume: bool = False
@@ -45,6 +51,7 @@ class Settings:
             ("async", self.asynchrony, ("ordered", "free")),
             ("coordinator", self.coordinator, ("working", "dedicated")),
             ("security", self.security, ("off", "sign", "tls")),
+            ("envelope", self.envelope, ("none", *SUITES)),
         ):
             if value not in allowed:
                 raise UsageError(f"{name} is {' or '.join(allowed)}, not {value!r}")
@@ -66,7 +73,17 @@ class Settings:
             raise UsageError("keys are certificates of ranks: use them with security sign or tls")
         if self.security == "tls" and self.ranks > 1:
             raise UsageError("ranks in one process share their memory: tls is for mpirun")
+        if self.envelope != "none" and (self.envelope_keys or self.keys) is None:
+            raise UsageError(
+                "envelopes need keys: `morsr pki envelope DIR`, then --envelope-keys DIR"
+            )
         self.search_options()
+
+    def load_envelope_keys(self) -> EnvelopeKeys | None:
+        """Return the keys for sealed checkpoints, None without. Raises InputError."""
+        suite = "" if self.envelope == "none" else self.envelope
+        directory = self.envelope_keys or (self.keys if suite else None)
+        return EnvelopeKeys.load(directory, suite) if directory is not None else None
 
     @property
     def run_name(self) -> str:

@@ -70,6 +70,27 @@ def revoke(
     return 0
 
 
+@command.command("envelope")
+@click.argument("directory", type=_DIRECTORY)
+@click.option(
+    "--suite",
+    "suites",
+    multiple=True,
+    type=click.Choice(["hpke", "hybrid-pq", "rsa-oaep"]),
+    help="Once or more; default hpke.",
+)
+def envelope(directory: Path, suites: tuple[str, ...]) -> int:
+    """Make keys for sealed checkpoints in DIRECTORY, for `solve --envelope-keys`.
+
+    Without the private key envelope-SUITE.key nothing sealed can be opened again: keep a copy.
+    """
+    from morsr_mpi.app import pki
+
+    for path in pki.envelope(directory, suites or ("hpke",)):
+        click.echo(str(path))
+    return 0
+
+
 @command.command("show")
 @click.argument("path", type=_DIRECTORY)
 def show(path: Path) -> int:

@@ -85,6 +85,19 @@ from morsr_mpi.cli.options import positive, work_units
     help="Keep results of tasks in DIR, on storage of this node, and look there first.",
 )
 @click.option(
+    "--envelope",
+    type=click.Choice(["none", "hpke", "hybrid-pq", "rsa-oaep"]),
+    default="none",
+    show_default=True,
+    help="Write checkpoints encrypted for one key (`morsr pki envelope`), and signed.",
+)
+@click.option(
+    "--envelope-keys",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Keys of envelopes, to write and to resume sealed checkpoints; default: --keys.",
+)
+@click.option(
     "--checkpoint-every",
     type=positive,
     metavar="S",
@@ -117,6 +130,8 @@ def command(
     security: str,
     keys: Path | None,
     cache: Path | None,
+    envelope: str,
+    envelope_keys: Path | None,
     checkpoint_every: float,
     hang_timeout: float,
     resume: bool,
@@ -143,6 +158,8 @@ def command(
         security=security,
         keys=keys,
         cache=cache,
+        envelope=envelope,
+        envelope_keys=envelope_keys,
         checkpoint_every=checkpoint_every,
         hang_timeout=hang_timeout,
         resume=resume,

@@ -47,6 +47,31 @@ class Opened:
     sender: bytes
 
 
+@dataclass(frozen=True)
+class Header:
+    """What anybody can see of an envelope. recipient: its key's name; sender: its public key."""
+
+    suite: str
+    purpose: str
+    recipient: bytes
+    sender: bytes
+
+
+def header(data: bytes) -> Header:
+    """Return what an envelope says of itself, after a check of its signature.
+
+    That it is whole is then proven, not that its sender is one to believe. Raises
+    AuthenticationError.
+    """
+    suite, purpose, name, wrapped, nonce, body, signer, signature = _fields(data)
+    bound = encode((ENVELOPE_TAG, ENVELOPE_VERSION, suite, purpose, name))
+    try:
+        _check(suite, signer, signature, _signed(bound, wrapped, nonce, body, signer))
+    except (InvalidSignature, ValueError):
+        raise AuthenticationError("envelope with a wrong signature") from None
+    return Header(suite, purpose, name, signer)
+
+
 def generate_recipient(suite: str) -> Any:
     """Return a fresh private key to receive by. Raises UsageError for an unknown suite."""
     _known(suite)
