@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from morsr_mpi.base.config import MAX_HANDSHAKE_BYTES, MAX_TLS_MESSAGE_BYTES, TLS_PIECE_BYTES
 from morsr_mpi.base.errors import AuthenticationError, InternalError, ProtocolError
@@ -28,7 +28,7 @@ class TlsFiles:
     """What a context is made of, all PEM: chain and key of this rank, roots, revocation lists."""
 
     chain: bytes
-    key: bytes
+    key: bytes = field(repr=False)
     roots: bytes
     lists: bytes = b""
 

@@ -6,6 +6,7 @@ import contextlib
 import json
 import math
 import os
+import resource
 import sys
 import traceback
 from pathlib import Path
@@ -20,6 +21,8 @@ from morsr_mpi.base.errors import EXIT_OK, EXIT_STOPPED
 def solve_command(path: Path, settings: Settings, *, as_json: bool, debug: bool) -> int:
     """Solve the problem of a file; return the exit code. Only one rank prints."""
     info = launch_info()
+    if settings.security != "off" or settings.envelope != "none":
+        no_core_dumps()
     # The handlers first: loading NumPy and MPI takes long enough for a signal to come.
     with Requests(interrupts=not info.launched) as requests:
         from morsr_mpi.adapters.hdf5_problem import load_problem
@@ -57,6 +60,16 @@ def solve_command(path: Path, settings: Settings, *, as_json: bool, debug: bool)
     if outcome.losses:
         leave_now(code)
     return code
+
+
+def no_core_dumps() -> None:
+    """Have a crash write no memory to a disk: there are private keys in it.
+
+    A limit of one byte keeps the kernel from handing a dump to a program, too; zero does not.
+    """
+    hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
+    soft = 1 if hard == resource.RLIM_INFINITY else min(1, hard)
+    resource.setrlimit(resource.RLIMIT_CORE, (soft, hard))
 
 
 def leave_now(code: int) -> NoReturn:
