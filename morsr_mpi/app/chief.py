@@ -118,8 +118,14 @@ class Chief:
         self.narrator = Narrator(ranks, self.run, launch_columns(), self._quiet)
         self.narrator.begin(problem)
 
-    def tell_identities(self, admission: Admission) -> None:
-        """Say whose identity is not established, and keep what proved the others'."""
+    def tell_identities(self, admission: Admission, launcher: str) -> None:
+        """Say whose identity is not established, and keep what proved the others'.
+
+        launcher: what started the ranks; it may have left them without fault tolerance.
+        """
+        world = admission.world
+        if world.size > 1 and not world.fault_tolerant and self.narrator is not None:
+            self.narrator.warn_of_no_fault_tolerance(launcher)
         if admission.security == "tls" and not admission.established:
             self.note("tls with certificates of this run: identity not established (give --keys)")
         if self.run is not None:

@@ -67,8 +67,7 @@ class Job:
         self._options = settings.search_options()
         self._world = world
         self._info = info
-        self._requests = requests
-        self._guardian = guardian
+        self._requests, self._guardian = requests, guardian
         self._clock = world.clock
         self._begin_at = self._clock.now()
         self._chief = Chief(settings, world.clock, quiet)
@@ -178,10 +177,7 @@ class Job:
         if crew.is_chief:
             chief.active = True
             chief.narrate(self._ranks, problem)
-            chief.tell_identities(self._admission)
-            if self._world.size > 1 and not self._world.fault_tolerant:
-                assert chief.narrator is not None
-                chief.narrator.warn_of_no_fault_tolerance(self._info.launcher)
+            chief.tell_identities(self._admission, self._info.launcher)
         if self._settings.resume:
             together.agree_on(0, lambda: chief.find_start(problem), describe)
             chief.start.notes.extend(map(str, self._admission.left))
