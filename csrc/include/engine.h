@@ -84,6 +84,7 @@ typedef struct morsr_objective {
 } morsr_objective;
 
 typedef struct morsr_beam morsr_beam;
+typedef struct morsr_walk morsr_walk;
 typedef struct morsr_prove morsr_prove;
 
 /* One open chamber found by an interrupted enumeration (paper section 3.2, DESIGN section 2). */
@@ -163,6 +164,14 @@ typedef struct morsr_kernels {
        `centre`) and its cost in float64; 0 when there is none; or MORSR_RANGE. */
     int (*beam_best)(morsr_beam *b, int32_t *doubled, double *cost);
     void (*beam_free)(morsr_beam *b);
+    /* Walk over root moves from a point, until `patience` steps have found none better
+       (engine_walk.inc); work has n doubles and is used by walk_new alone. */
+    morsr_walk *(*walk_new)(const morsr_objective *f, const int32_t *doubled, int64_t patience,
+                            uint64_t seed, double *work);
+    int (*walk_step)(morsr_walk *w, int64_t ticks);
+    int64_t (*walk_ticks)(const morsr_walk *w);
+    void (*walk_best)(const morsr_walk *w, int32_t *doubled);
+    void (*walk_free)(morsr_walk *w);
     /* Block Babai with root moves under each tile's metric; centre is overwritten. */
     int (*babai)(const morsr_factor *f, double *centre, int32_t *doubled, int64_t *ticks);
 

@@ -8,12 +8,13 @@
  *   lanes8_fma(a, b, c)          a*b + c, rounded once
  *   lanes8_min(a, b)             a < b ? a : b    lanes8_max(a, b)   a > b ? a : b
  *   lanes8_abs, lanes8_rint      sign bit cleared; to the nearest integer, half to even
- *   lanes8_lt, lanes8_eq         all bits of a lane set or clear (clear for NaN)
+ *   lanes8_lt, _le, _eq          all bits of a lane set or clear (clear for NaN)
  *   lanes8_and, _andnot, _xor    bit by bit; lanes8_andnot(a, b) = not a, and b
  *   lanes8_blend(m, t, f)        t where the sign bit of m is set, else f
  *   lanes8_signs(a)              all bits of a lane set where the sign bit of a is
+ *   lanes8_mask_bits(m)          the sign bits as an integer, lane 0 lowest
  *   lanes8_transpose(x)          eight of them as an 8x8 matrix, transposed in place
- *   lanes8_sum, lanes8_hmin      the eight lanes added in one fixed order; the least of them
+ *   lanes8_sum, lanes8_hmin      the eight lanes added, the least of them, in one fixed order
  */
 #ifndef MORSR_LANES8_H
 #define MORSR_LANES8_H
@@ -38,6 +39,7 @@ MORSR_INLINE lanes8 lanes8_rint(lanes8 a) {
     return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 }
 MORSR_INLINE lanes8 lanes8_lt(lanes8 a, lanes8 b) { return _mm256_cmp_ps(a, b, _CMP_LT_OQ); }
+MORSR_INLINE lanes8 lanes8_le(lanes8 a, lanes8 b) { return _mm256_cmp_ps(a, b, _CMP_LE_OQ); }
 MORSR_INLINE lanes8 lanes8_eq(lanes8 a, lanes8 b) { return _mm256_cmp_ps(a, b, _CMP_EQ_OQ); }
 MORSR_INLINE lanes8 lanes8_and(lanes8 a, lanes8 b) { return _mm256_and_ps(a, b); }
 MORSR_INLINE lanes8 lanes8_andnot(lanes8 a, lanes8 b) { return _mm256_andnot_ps(a, b); }
@@ -47,6 +49,12 @@ MORSR_INLINE lanes8 lanes8_blend(lanes8 m, lanes8 if_true, lanes8 if_false) {
 }
 MORSR_INLINE lanes8 lanes8_signs(lanes8 a) {
     return _mm256_castsi256_ps(_mm256_srai_epi32(_mm256_castps_si256(a), 31));
+}
+MORSR_INLINE unsigned lanes8_mask_bits(lanes8 m) { return (unsigned)_mm256_movemask_ps(m); }
+MORSR_INLINE float lanes8_hmin(lanes8 a) {
+    __m128 v = _mm_min_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+    v = _mm_min_ps(v, _mm_movehl_ps(v, v));
+    return _mm_cvtss_f32(_mm_min_ss(v, _mm_shuffle_ps(v, v, 1)));
 }
 
 MORSR_INLINE void lanes8_transpose(lanes8 x[8]) {
@@ -119,6 +127,9 @@ MORSR_INLINE float lanes8_all_bits(int set) { return lanes8_from_bits(set ? 0xff
 MORSR_INLINE lanes8 lanes8_lt(lanes8 a, lanes8 b) {
     MORSR_EACH_OF_8(lanes8_all_bits(a.v[i] < b.v[i]));
 }
+MORSR_INLINE lanes8 lanes8_le(lanes8 a, lanes8 b) {
+    MORSR_EACH_OF_8(lanes8_all_bits(a.v[i] <= b.v[i]));
+}
 MORSR_INLINE lanes8 lanes8_eq(lanes8 a, lanes8 b) {
     MORSR_EACH_OF_8(lanes8_all_bits(a.v[i] == b.v[i]));
 }
@@ -137,6 +148,18 @@ MORSR_INLINE lanes8 lanes8_blend(lanes8 m, lanes8 if_true, lanes8 if_false) {
 MORSR_INLINE lanes8 lanes8_signs(lanes8 a) {
     MORSR_EACH_OF_8(lanes8_all_bits((int)(lanes8_bits(a.v[i]) >> 31)));
 }
+MORSR_INLINE unsigned lanes8_mask_bits(lanes8 m) {
+    unsigned bits = 0;
+    for (int i = 0; i < 8; ++i) bits |= lanes8_bits(m.v[i]) >> 31 << i;
+    return bits;
+}
+MORSR_INLINE float lanes8_hmin(lanes8 a) {
+    float v[8];
+    memcpy(v, a.v, sizeof v);
+    for (int half = 4; half > 0; half /= 2)
+        for (int i = 0; i < half; ++i) v[i] = v[i] < v[i + half] ? v[i] : v[i + half];
+    return v[0];
+}
 MORSR_INLINE void lanes8_transpose(lanes8 x[8]) {
     for (int i = 1; i < 8; ++i)
         for (int j = 0; j < i; ++j) {
@@ -154,14 +177,6 @@ MORSR_INLINE float lanes8_sum(lanes8 a) {
     lanes8_storeu(v, a);
     const float p0 = v[0] + v[4], p1 = v[1] + v[5], p2 = v[2] + v[6], p3 = v[3] + v[7];
     return (p0 + p2) + (p1 + p3);
-}
-
-MORSR_INLINE float lanes8_hmin(lanes8 a) {
-    float v[8];
-    lanes8_storeu(v, a);
-    float least = v[0];
-    for (int i = 1; i < 8; ++i) least = v[i] < least ? v[i] : least;
-    return least;
 }
 
 #endif

@@ -260,6 +260,14 @@ static uint64_t searches(const morsr_kernels *k, int m, int table, double *optim
     sum += (uint64_t)k->descend(&objective, quad, point, 20, s.work);
     const double after = k->evaluate(&objective, point, s.work);
     CHECK(after <= value * (1 + 1e-12));
+    morsr_walk *walk = k->walk_new(&objective, point, 1500, 3, s.work);
+    CHECK(walk != NULL);
+    while (k->walk_step(walk, 500) == MORSR_MORE) {}
+    k->walk_best(walk, best);
+    CHECK(k->evaluate(&objective, best, s.work) <= after * (1 + 1e-9));
+    for (int i = 0; i < s.n; ++i) sum = sum * 31 + (uint32_t)best[i];
+    sum += (uint64_t)k->walk_ticks(walk);
+    k->walk_free(walk);
 
     /* Chambers of interrupted runs are explored until none is left; the optimum must be that of
        one uninterrupted run. */

@@ -70,11 +70,15 @@ def _problem(found: Findings, path: Path, check: bool) -> None:
     found.add("target range", f"{low:.6g} to {high:.6g}")
     found.add("digest", problem.digest.hex())
     if check:
+        from morsr_mpi.search.expectation import sphere_bound
         from morsr_mpi.search.prepare import prepare
 
-        tolerance = prepare(problem).tolerance
+        prepared = prepare(problem)
+        tolerance = prepared.tolerance
         said = "nothing can be certified" if tolerance >= 1.0 else "of a certificate"
         found.add("definite", f"Q is positive definite; tolerance {tolerance:.3g}, {said}")
+        mean = sphere_bound(prepared)
+        found.add("sphere bound", f"{mean:.6g} per target: an expectation, not a certificate")
 
 
 def _result(found: Findings, path: Path, check: bool) -> None:

@@ -8,4 +8,4 @@ from __future__ import annotations
 
 __version__ = "0.2.0"
 
-ALGORITHM_VERSION = 2
+ALGORITHM_VERSION = 3

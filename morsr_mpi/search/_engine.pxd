@@ -1,7 +1,7 @@
 # cython: language_level=3
 # The kernels of csrc/include/engine.h as _engine.pyx sees them.
 
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int32_t, int64_t, uint64_t
 
 
 cdef extern from "engine.h":
@@ -55,6 +55,9 @@ cdef extern from "engine.h":
         int64_t skip
         double bound
 
+    ctypedef struct morsr_walk:
+        pass
+
     ctypedef struct morsr_beam:
         pass
 
@@ -92,6 +95,12 @@ cdef extern from "engine.h":
         int64_t (*beam_ticks)(const morsr_beam *) nogil
         int (*beam_best)(morsr_beam *, int32_t *, double *) nogil
         void (*beam_free)(morsr_beam *) nogil
+        morsr_walk *(*walk_new)(const morsr_objective *, const int32_t *, int64_t,
+                                uint64_t, double *) nogil
+        int (*walk_step)(morsr_walk *, int64_t) nogil
+        int64_t (*walk_ticks)(const morsr_walk *) nogil
+        void (*walk_best)(const morsr_walk *, int32_t *) nogil
+        void (*walk_free)(morsr_walk *) nogil
         int (*babai)(const morsr_factor *, double *, int32_t *, int64_t *) nogil
         morsr_prove *(*prove_new)(const morsr_factor *, const double *, const int32_t *, int,
                                   const int32_t *, int, int64_t, int64_t, const morsr_objective *,

@@ -4,7 +4,7 @@
 Shapes and values are checked one floor up, in kernels.py; nothing here is for users.
 """
 
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int32_t, int64_t, uint64_t
 
 
 TICKS_PER_UNIT = MORSR_TICKS_PER_UNIT
@@ -295,6 +295,41 @@ cdef class Beam:
             found = self.k.beam_best(self.b, &out[0], &cost)
         _check(found)
         return cost if found == 1 else None
+
+
+cdef class Walk:
+    """Root moves from a point until `patience` of them found none better; seed: one of many walks."""
+
+    cdef morsr_walk *w
+    cdef const morsr_kernels *k
+    cdef Objective objective
+
+    def __init__(self, Objective objective, const int32_t[::1] doubled, int64_t patience,
+                 uint64_t seed):
+        self.objective = objective
+        self.k = K
+        with nogil:
+            self.w = K.walk_new(&objective.c, &doubled[0], patience, seed,
+                                &objective.work[0])
+        if self.w == NULL:
+            raise MemoryError("out of memory for a walk")
+
+    def __dealloc__(self):
+        if self.w != NULL:
+            self.k.walk_free(self.w)
+
+    def step(self, int64_t ticks):
+        cdef int status
+        with nogil:
+            status = self.k.walk_step(self.w, ticks)
+        return status == MORSR_OK
+
+    @property
+    def ticks(self):
+        return self.k.walk_ticks(self.w)
+
+    def best(self, int32_t[::1] out):
+        self.k.walk_best(self.w, &out[0])
 
 
 def babai(FactorView factor, double[::1] centre, int32_t[::1] out):

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from morsr_mpi.base.canonical import decode, encode
 from morsr_mpi.base.errors import InternalError
 from morsr_mpi.search.chambers import Chamber, unpack
-from morsr_mpi.search.tasks import COMPLETE, PROVE, Task
+from morsr_mpi.search.tasks import PROVE, Task
 
 INFINITY = float("inf")
 
@@ -59,7 +59,7 @@ class Batch:
         return self.tasks[index]
 
     def chambers(self, indices: Iterable[int]) -> list[Chamber]:
-        """Return the chambers of some tasks of enumeration; beams have none."""
+        """Return the chambers of some tasks of enumeration; the others have none."""
         found: list[Chamber] = []
         for index in indices:
             if self.tasks[index].kind == PROVE:
@@ -83,8 +83,8 @@ class Batch:
 
 
 def budget_of(task: Task) -> float:
-    """Return the budget of an enumeration, the predicted work of beams; in work units."""
-    if task.kind == COMPLETE:
+    """Return the budget of an enumeration, the predicted work of beams and walks; in work units."""
+    if task.kind != PROVE:
         return task.weight
     match task.body:
         case (_, _, int(budget)):

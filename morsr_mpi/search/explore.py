@@ -12,7 +12,9 @@ from typing import Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from morsr_mpi.base.config import MAX_DIMENSION
 from morsr_mpi.base.errors import InputError, InternalError
+from morsr_mpi.lattice.tilecode import unpack_tiles
 from morsr_mpi.objectives.problem import QuadraticProblem
 from morsr_mpi.search import _engine
 from morsr_mpi.search.chambers import Chamber, Prefix, unpack
@@ -20,11 +22,16 @@ from morsr_mpi.search.factor import coordinates_of
 from morsr_mpi.search.orders import OrderName
 from morsr_mpi.search.prepare import Part, Prepared
 from morsr_mpi.search.ranking import Rankings
-from morsr_mpi.search.tasks import COMPLETE, PROVE, Task, TaskResult
+from morsr_mpi.search.tasks import ADVANCE, COMPLETE, PROVE, Task, TaskResult
+from morsr_mpi.search.walks import PAYS
 
 T = TypeVar("T")
 
 TICKS = int(_engine.TICKS_PER_UNIT)
+#: What a long walk may make good: a beam before one drops only what is that much worse than the
+#: best point known.
+WALK_HOPE = 1.1
+LONG_WALK = 512
 #: Sweeps of root moves after a beam; convergence takes a handful.
 DESCENT_SWEEPS = 64
 
@@ -59,7 +66,7 @@ def kernel_step(call: Callable[[], T]) -> T:
         ) from None
 
 
-def advance(kernel: _engine.Beam | _engine.Prove, ticks: int) -> bool:
+def advance(kernel: _engine.Beam | _engine.Walk | _engine.Prove, ticks: int) -> bool:
     """One step of a kernel; InputError where a coordinate leaves the range of int32."""
     return kernel_step(lambda: kernel.step(ticks))
 
@@ -80,6 +87,8 @@ class Explorer:
             raise InternalError(f"task for target {task.target}, part {task.part}: no such thing")
         if task.kind == COMPLETE:
             return CompleteRun(self.parts[task.part], task)
+        if task.kind == ADVANCE:
+            return AdvanceRun(self.parts[task.part], task)
         if task.kind == PROVE:
             return ProveRun(self.parts[task.part], task)
         raise InternalError(f"unknown kind of task {task.kind!r}")
@@ -101,7 +110,7 @@ class PartExplorer:
 
 
 class CompleteRun:
-    """Beams over whole orders, each followed by a descent over root moves."""
+    """Beams over whole orders, each followed by a descent and a walk over root moves."""
 
     def __init__(self, explorer: PartExplorer, task: Task) -> None:
         self.explorer = explorer
@@ -112,32 +121,38 @@ class CompleteRun:
         self.best = task.cutoff
         self.point = b""
         self.values: list[float] = []
-        self.beam: _engine.Beam | None = None
+        self.walks = [0, 0]  # done, paid
+        self.start = 0.0  # objective a walk began at
+        self.kernel: _engine.Beam | _engine.Walk | None = None
         self.objective = explorer.objective(task.target)
 
     @property
     def work(self) -> int:
         """Units spent so far."""
-        return units_of(self.ticks + (self.beam.ticks if self.beam is not None else 0))
+        return units_of(self.ticks + (self.kernel.ticks if self.kernel is not None else 0))
 
     def step(self, units: int) -> bool:
-        """Advance the current beam; True when all are done."""
+        """Advance the current beam or walk; True when all are done."""
         if self.at == len(self.beams):
             return True
-        if self.beam is None:
+        if self.kernel is None:
             self._begin()  # a factorisation may have taken long: let the caller poll
-            return self.at == len(self.beams)
-        if advance(self.beam, max(1, units) * TICKS):
-            self._finish()
+        elif advance(self.kernel, max(1, units) * TICKS):
+            self.ticks += self.kernel.ticks
+            if isinstance(self.kernel, _engine.Beam):
+                self._walk(self.kernel)
+            else:
+                self._finish(self.kernel)
         return self.at == len(self.beams)
 
     def _begin(self) -> None:
-        name, width, branch, gamma = self.beams[self.at]
+        name, width, branch, gamma, patience = self.beams[self.at]
         part = self.explorer.part
         ranking = self.explorer.rankings.get(name)
         if ranking is None:
             return  # another rank of this node makes the factor
         self.ranking = ranking
+        self.patience = patience
         centre = np.ascontiguousarray(part.centres[self.task.target][self.ranking.places])
         if width == 1:
             found = np.empty(self.explorer.problem.n, dtype=np.int32)
@@ -145,40 +160,81 @@ class CompleteRun:
                 lambda: _engine.babai(self.ranking.factor.view, centre, found)
             )
             self._descend(found)
-            self.at += 1
             return
-        limit = self.best * part.slack
-        self.beam = _engine.Beam(self.ranking.view, centre, width, branch, gamma, limit)
+        hope = WALK_HOPE if patience >= LONG_WALK else 1.0
+        limit = hope * self.best * part.slack
+        self.kernel = _engine.Beam(self.ranking.view, centre, width, branch, gamma, limit)
 
-    def _finish(self) -> None:
-        assert self.beam is not None
-        beam = self.beam
+    def _walk(self, beam: _engine.Beam) -> None:
         found = np.empty(self.explorer.problem.n, dtype=np.int32)
         if kernel_step(lambda: beam.best(found)) is not None:
             self._descend(found)
         else:
+            self.kernel = None
             self.values.append(float("inf"))
-        self.ticks += beam.ticks
-        self.beam = None
-        self.at += 1
+            self.at += 1
 
     def _descend(self, found: NDArray[np.int32]) -> None:
         part = self.explorer.part
         doubled = part.origins[self.task.target].copy()
         doubled[self.ranking.places] += found
         self.ticks += self.objective.descend(part.quad, doubled, DESCENT_SWEEPS)
+        self.start = self.objective.evaluate(doubled)
+        self.kernel = _engine.Walk(self.objective, doubled, self.patience, self.at)
+
+    def _finish(self, walk: _engine.Walk) -> None:
+        doubled = np.empty(self.explorer.problem.n, dtype=np.int32)
+        walk.best(doubled)
         value = self.objective.evaluate(doubled)
         self.values.append(value)
+        if self.patience:
+            self.walks[0] += 1
+            self.walks[1] += self.start - value > PAYS * self.start
         if value < self.best:
             self.best = value
             self.point = _little_endian(doubled)
+        self.kernel = None
+        self.at += 1
 
     def result(self) -> bytes:
         """Canonical bytes of the result."""
         objective = self.best if self.point else float("inf")
         values = tuple(self.values)
-        work = units_of(self.ticks)
-        return TaskResult(work, objective, self.point, values=values).to_bytes()
+        work, counts = units_of(self.ticks), tuple(self.walks)
+        return TaskResult(work, objective, self.point, (), counts, values).to_bytes()
+
+
+class AdvanceRun:
+    """A walk from the point that all ranks have committed; its seed makes it one of many."""
+
+    def __init__(self, explorer: PartExplorer, task: Task) -> None:
+        point, patience, seed = _advance_fields(task.body)
+        n = explorer.problem.n
+        start = np.frombuffer(point, dtype="<i4").astype(np.int32)
+        if start.size != n:
+            raise InternalError(f"a walk from {start.size} coordinates in a component of {n}")
+        self.task = task
+        self.objective = explorer.objective(task.target)
+        self.found = start
+        self.walk = _engine.Walk(self.objective, start, patience, seed)
+
+    @property
+    def work(self) -> int:
+        """Units spent so far."""
+        return units_of(self.walk.ticks)
+
+    def step(self, units: int) -> bool:
+        """Walk on; True when it has lost patience."""
+        return advance(self.walk, max(1, units) * TICKS)
+
+    def result(self) -> bytes:
+        """Canonical bytes of the result."""
+        self.walk.best(self.found)
+        value = self.objective.evaluate(self.found)
+        better = value < self.task.cutoff
+        point = _little_endian(self.found) if better else b""
+        best = value if better else float("inf")
+        return TaskResult(self.work, best, point, values=(value,)).to_bytes()
 
 
 class ProveRun:
@@ -313,12 +369,20 @@ def _little_endian(doubled: NDArray[np.int32]) -> bytes:
     return doubled.astype("<i4").tobytes()
 
 
-def _beam_fields(item: object) -> tuple[OrderName, int, int, float]:
+def _beam_fields(item: object) -> tuple[OrderName, int, int, float, int]:
     match item:
-        case (str(kind), int(seed), int(width), int(branch), float(gamma)):
-            return OrderName(kind, seed), width, branch, gamma
+        case (str(kind), int(seed), int(width), int(branch), float(gamma), int(patience)):
+            return OrderName(kind, seed), width, branch, gamma, patience
         case _:
             raise InternalError("malformed beam in a task")
+
+
+def _advance_fields(body: tuple[object, ...]) -> tuple[bytes, int, int]:
+    match body:
+        case (bytes(packed), int(patience), int(seed)) if patience >= 0 and seed >= 0:
+            return unpack_tiles(packed, MAX_DIMENSION // 8), patience, seed
+        case _:
+            raise InternalError("malformed walk in a task")
 
 
 def _prove_fields(body: tuple[object, ...]) -> tuple[tuple[object, ...], int, int]:

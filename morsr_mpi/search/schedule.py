@@ -27,21 +27,31 @@ TICKS_PER_UNIT = 64.0
 
 @dataclass(frozen=True)
 class BeamSpec:
-    """One beam: tile order, width, children per node, weight of the look-ahead."""
+    """One beam: tile order, width, children per node, weight of the look-ahead, patience of the
+    walk that follows.
+    """
 
     order: OrderName
     width: int
     branch: int
     gamma: float
+    patience: int = 0
 
-    def fields(self) -> tuple[str, int, int, int, float]:
+    def fields(self) -> tuple[str, int, int, int, float, int]:
         """As a task carries it."""
-        return (self.order.kind, self.order.seed, self.width, self.branch, self.gamma)
+        order = self.order
+        return (order.kind, order.seed, self.width, self.branch, self.gamma, self.patience)
 
     def units(self, m: int) -> float:
-        """Predicted work: children and look-ahead of every node, descent."""
+        """Predicted work: children and look-ahead of every node, descent, walk."""
         nodes = self.width * m
-        return (nodes * (0.25 * m + 28.0) + 4.0 * m * m + 64.0 * m) / TICKS_PER_UNIT
+        beam = (nodes * (0.25 * m + 28.0) + 4.0 * m * m + 64.0 * m) / TICKS_PER_UNIT
+        return beam + walk_units(self.patience, m)
+
+
+def walk_units(patience: int, m: int) -> float:
+    """Predicted work of a walk that finds something half way through its patience."""
+    return (1.5 * patience * (0.85 * m + 14.0) + 12.0 * m + m * m) / TICKS_PER_UNIT
 
 
 def factor_units(m: int) -> float:
@@ -49,33 +59,35 @@ def factor_units(m: int) -> float:
     return (8.0 * m) * (8.0 * m) * (8.0 * m) / 7_500.0
 
 
-def rung(g: int, m: int, k: int, further: int) -> list[BeamSpec]:
+def rung(g: int, m: int, k: int, further: int, patience: int = 0) -> list[BeamSpec]:
     """Beams of rung g for m tiles, where k targets share the factorisations.
 
     Rung 0 is block Babai (width 1) and a narrow beam in the plain orders.  Later ones have beams in
     the good orders and in `further` disturbed ones, the same in every rung so that their factors
-    are used again; these join once their beams outweigh the factorisation they need.
+    are used again; these join once their beams outweigh the factorisation they need.  patience: of
+    the walk that ends each beam.
     """
     if m == 1:
         return [BeamSpec(NATURAL, 1, 1, 1.0)] if g == 0 else []
     if g == 0:
         plain = [BeamSpec(order, 1, 1, 1.0) for order in (VBLAST, DIAGONAL, NATURAL)]
-        return plain + [BeamSpec(o, FIRST_WIDTH, BRANCH, GAMMAS[0]) for o in (VBLAST, DIAGONAL)]
+        narrow = (FIRST_WIDTH, BRANCH, GAMMAS[0], patience)
+        return plain + [BeamSpec(o, *narrow) for o in (VBLAST, DIAGONAL)]
     widest = max(FIRST_WIDTH, MAX_BEAM_ENTRIES // (8 * m))
     width = min(2 * FIRST_WIDTH << min(g, 24), widest)
     gamma = GAMMAS[g % len(GAMMAS)]
     beyond = max(0, g + 1 - (widest // FIRST_WIDTH).bit_length() + 1)  # rungs since the widest
     beams = []
     if beyond < len(GAMMAS):  # the same beam again would find the same point
-        beams = [BeamSpec(order, width, BRANCH, gamma) for order in (VBLAST, DIAGONAL)]
+        beams = [BeamSpec(order, width, BRANCH, gamma, patience) for order in (VBLAST, DIAGONAL)]
     if beyond > 0:
         further = min(MAX_DIVERSITY, max(COUNTS) << min(beyond, 16))
     for i in range(further):
         order = OrderName("near", i if beyond == 0 else (g << 32) + i)
-        spread = BeamSpec(order, width, BRANCH, gamma)
+        spread = BeamSpec(order, width, BRANCH, gamma, patience)
         if spread.units(m) * k >= factor_units(m):
             beams.append(spread)
-    return beams or [BeamSpec(OrderName("near", g << 32), width, BRANCH, gamma)]
+    return beams or [BeamSpec(OrderName("near", g << 32), width, BRANCH, gamma, patience)]
 
 
 def bundle(beams: list[BeamSpec], m: int, thrift: float) -> tuple[list[BeamSpec], float]:

@@ -26,7 +26,7 @@ from morsr_mpi.search.target import TargetState
 from morsr_mpi.search.tasks import Task
 
 SNAPSHOT_TAG = "morsr-state"
-SNAPSHOT_VERSION = 3
+SNAPSHOT_VERSION = 4
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,14 @@ from dataclasses import dataclass, field
 from morsr_mpi.base.canonical import decode, encode
 from morsr_mpi.base.digest import digest_of
 from morsr_mpi.base.errors import InternalError
+from morsr_mpi.lattice.tilecode import pack_tiles
 from morsr_mpi.search import frontier_codec, schedule
 from morsr_mpi.search.batches import Batch, total_budget
 from morsr_mpi.search.chambers import Chamber, pack
 from morsr_mpi.search.diversity import Diversity
 from morsr_mpi.search.frontier import Frontier
-from morsr_mpi.search.tasks import COMPLETE, PROVE, Task, TaskResult
+from morsr_mpi.search.tasks import ADVANCE, COMPLETE, PROVE, Task, TaskResult
+from morsr_mpi.search.walks import MAX_WALKS, Walks, walks_of
 
 INFINITY = float("inf")
 
@@ -43,8 +45,10 @@ class TargetState:
     position: int = 0  # next beam of the rung
     thrift: float = 1.0  # work of the last beams over what was predicted without pruning
     diversity: Diversity = field(default_factory=Diversity)
+    walks: Walks = field(default_factory=Walks)
     fill: float = 1.0  # work of the last enumeration over its budget
     beam_work: int = 0
+    walk_work: int = 0
     proof_work: int = 0
     batches: int = 0
     hungry: bool = False  # the last enumeration used most of its budget
@@ -69,7 +73,7 @@ class TargetState:
     @property
     def work(self) -> int:
         """Committed work units."""
-        return self.beam_work + self.proof_work
+        return self.beam_work + self.walk_work + self.proof_work
 
     @property
     def exhausted(self) -> bool:
@@ -113,15 +117,32 @@ class TargetState:
         if not self.frontier:
             return ()
         share = schedule.proof_share(8 * self.tiles)
-        due = self.rung > 0 and self.proof_work < share * self.beam_work
-        tasks = () if due else self._plan_beams()
-        return tasks or self._plan_proof()
+        heuristics = self.beam_work + self.walk_work
+        due = self.rung > 0 and self.proof_work < share * heuristics
+        if due:
+            return self._plan_proof()
+        if self.rung > 0 and self.point and self.walks.due(self.walk_work, self.beam_work):
+            return self._plan_walks()
+        return self._plan_beams() or self._plan_proof()
+
+    def _plan_walks(self) -> tuple[Task, ...]:
+        """Plan walks from the incumbent, as many as fit into a batch."""
+        steps = self.walks.patience
+        weight = schedule.walk_units(steps, self.tiles)
+        room = int(schedule.BATCH_SHARE * self.work / weight)
+        start = pack_tiles(self.point)
+        out = []
+        for _ in range(min(MAX_WALKS, max(1, room))):
+            body = (start, steps, self.walks.seed())
+            out.append(Task(ADVANCE, self.target, self.part, self.objective, body, weight))
+        return tuple(out)
 
     def _plan_beams(self) -> tuple[Task, ...]:
         m = self.tiles
         if self.position == 0:
             self.diversity.choose()
-        beams = schedule.rung(self.rung, m, self.targets, self.diversity.count)
+        further, steps = self.diversity.count, self.walks.after_beam
+        beams = schedule.rung(self.rung, m, self.targets, further, steps)
         room = schedule.BATCH_SHARE * self.work
         tasks: list[Task] = []
         while self.position < len(beams):
@@ -173,9 +194,12 @@ class TargetState:
             if task.kind == PROVE:
                 self.proof_work += result.work
                 opened.extend(result.chambers)
+            elif task.kind == ADVANCE:
+                self.walk_work += result.work
             else:
                 self.beam_work += result.work
                 self.diversity.note(task.body, result.values)
+                self.walks.note_beams(*walks_of(result.counts))
             if result.point and (result.objective, result.point) < (self.objective, self.point):
                 self.objective, self.point = result.objective, result.point
         self._close(pulse, opened, before)
@@ -210,7 +234,7 @@ class TargetState:
         batch = self.flight[pulse]
         if batch.closed:
             self.batches += 1
-            self._learn(batch)
+            self._learn(batch, self.objective < pruned_at)
         cutoff = self.objective * self.limit_scale
         if self.objective < pruned_at:
             self.frontier.prune(cutoff)
@@ -222,8 +246,11 @@ class TargetState:
         self.best_bound = max(self.best_bound, min(least, cutoff))
         self._digest = b""
 
-    def _learn(self, batch: Batch) -> None:
-        """Adapt predictions and the size of bundles to what a batch cost."""
+    def _learn(self, batch: Batch, improved: bool) -> None:
+        """Adapt predictions and the size of bundles to what a batch cost and found."""
+        if batch.kind == ADVANCE:
+            self.walks.note_walks(improved)
+            return
         budget = total_budget(batch.tasks)
         if batch.kind == COMPLETE:
             measured = self.thrift * batch.used / budget
@@ -250,10 +277,12 @@ class TargetState:
         return (
             (self.target, self.part, self.targets, self.tiles, self.limit_scale),
             (self.objective, self.point),
-            (self.rung, self.position, self.beam_work, self.proof_work),
+            (self.rung, self.position),
+            (self.beam_work, self.walk_work, self.proof_work),
             (self.batches, self.hungry, self.bundle),
             (self.best_bound, self.thrift, self.fill),
             self.diversity.fields(),
+            self.walks.fields(),
         )
 
     def _open(self) -> tuple[object, object]:
@@ -270,10 +299,12 @@ class TargetState:
                 (
                     (int(target), int(part), int(k), int(tiles), float(scale)),
                     (float(objective), bytes(point)),
-                    (int(rung), int(position), int(beam), int(proof)),
+                    (int(rung), int(position)),
+                    (int(beam), int(walk), int(proof)),
                     (int(batches), bool(hungry), int(bundle)),
                     (float(bound), float(thrift), float(fill)),
                     tuple(diversity),
+                    tuple(walks),
                 ),
                 tuple(columns),
                 tuple(ready),
@@ -282,10 +313,12 @@ class TargetState:
                 frontier = frontier_codec.decode_frontier(columns, tiles)
                 state = cls(target, part, k, tiles, scale, frontier, objective, point)
                 state.rung, state.position = rung, position
-                state.beam_work, state.proof_work, state.batches = beam, proof, batches
+                state.beam_work, state.walk_work, state.proof_work = beam, walk, proof
+                state.batches = batches
                 state.hungry, state.bundle = hungry, bundle
                 state.best_bound, state.thrift, state.fill = bound, thrift, fill
                 state.diversity = Diversity.from_fields(diversity)
+                state.walks = Walks.from_fields(walks)
                 state.ready = [Batch.from_bytes(bytes(data)) for data in ready]
                 for pulse, data in flight:
                     state.flight[int(pulse)] = Batch.from_bytes(bytes(data))

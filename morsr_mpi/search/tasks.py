@@ -19,6 +19,7 @@ from morsr_mpi.search.compact import expand, squeeze
 
 #: Kinds of task (DESIGN section 2).
 COMPLETE = "complete"
+ADVANCE = "advance"
 PROVE = "prove"
 
 
@@ -28,7 +29,9 @@ class Task:
 
     body: the kind's parameters.
 
-    COMPLETE: body = tuple of beams (order kind, seed, width, branch, gamma).
+    COMPLETE: body = tuple of beams (order kind, seed, width, branch, gamma, patience of the walk
+    that follows).
+    ADVANCE: body = (point packed by tilecode, patience, seed): a walk from the committed point.
     PROVE: body = (packed chambers, split, budget in work units).
     weight: predicted work units, for whoever assigns tasks; not part of the identity.
     parameters: canonical bytes of everything else, what the ledger records.
@@ -89,7 +92,8 @@ class Task:
 class TaskResult:
     """work: units spent.  point: doubled coordinates of the part as little-endian int32 in natural
     order, and its objective, when it beats the task's cutoff; else empty and inf.  chambers: what
-    an enumeration left open.  counts: nodes entered, enumerated, look-aheads, completed points.
+    an enumeration left open.  counts: of an enumeration nodes entered, enumerated, look-aheads,
+    completed points, look-aheads by blocks; of beams walks and walks that paid.
     values: the objective each beam of a complete task found (inf: none).
     """
 

@@ -60,3 +60,16 @@ def drive(
         if watch is not None:
             watch(search, pulse, tasks, results)
     return search
+
+
+def histories_of(
+    problem: QuadraticProblem, prepared: Prepared, options: SearchOptions
+) -> tuple[Search, list[list[bytes]]]:
+    """Run a search; the tasks and results of each target in the order they were committed."""
+    history: list[list[bytes]] = [[] for _ in range(problem.k)]
+
+    def watch(_: Search, __: int, tasks: tuple[Task, ...], results: list[bytes]) -> None:
+        for task, result in zip(tasks, results, strict=True):
+            history[task.target].append(task.task_id + result)
+
+    return drive(problem, options, prepared=prepared, watch=watch), history

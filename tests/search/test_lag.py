@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from instances import drive, random_problem, run_task
+from instances import drive, histories_of, random_problem, run_task
 
 from morsr_mpi.objectives.problem import QuadraticProblem
 from morsr_mpi.search.batches import Batch
@@ -12,7 +12,7 @@ from morsr_mpi.search.explore import Explorer
 from morsr_mpi.search.options import SearchOptions
 from morsr_mpi.search.prepare import prepare
 from morsr_mpi.search.state import Search
-from morsr_mpi.search.tasks import PROVE, Task
+from morsr_mpi.search.tasks import PROVE
 
 
 def test_certified_optima_agree_across_lags() -> None:
@@ -43,23 +43,8 @@ def test_pulses_and_other_targets_do_not_change_what_a_target_finds(lag: int) ->
 def test_a_run_with_less_work_is_a_prefix_and_goes_on_to_the_same_bits(lag: int) -> None:
     problem = random_problem(72, 200.0, 6, k=2)
     prepared = prepare(problem)
-    histories = []
-    searches = []
-    for work in (20_000, 80_000):
-        history: list[list[bytes]] = [[], []]
-
-        def watch(
-            _: Search,
-            __: int,
-            tasks: tuple[Task, ...],
-            results: list[bytes],
-            history: list[list[bytes]] = history,
-        ) -> None:
-            for task, result in zip(tasks, results, strict=True):
-                history[task.target].append(task.task_id + result)
-
-        searches.append(drive(problem, SearchOptions(work, lag), prepared=prepared, watch=watch))
-        histories.append(history)
+    found = [histories_of(problem, prepared, SearchOptions(w, lag)) for w in (20_000, 80_000)]
+    searches, histories = zip(*found, strict=True)
     for short, long in zip(*histories, strict=True):
         assert 0 < len(short) < len(long)
         assert long[: len(short)] == short

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from instances import drive, random_problem, run_task
+from instances import drive, histories_of, random_problem, run_task
 
 from morsr_mpi.base.errors import InputError, InternalError, UsageError
 from morsr_mpi.search import cpu
@@ -53,23 +53,7 @@ def test_every_cpu_level_gives_the_same_state() -> None:
 def test_a_run_is_an_exact_prefix_of_one_with_twice_the_work(n: int) -> None:
     problem = random_problem(n, 200.0, 6, k=2)
     prepared = prepare(problem)
-    histories = []
-    for work in (30_000, 60_000):
-        history: list[list[bytes]] = [[], []]
-
-        def watch(
-            _: Search,
-            __: int,
-            tasks: tuple[Task, ...],
-            results: list[bytes],
-            history: list[list[bytes]] = history,
-        ) -> None:
-            for task, result in zip(tasks, results, strict=True):
-                history[task.target].append(task.task_id + result)
-
-        drive(problem, SearchOptions(work), prepared=prepared, watch=watch)
-        histories.append(history)
-    short, long = histories
+    short, long = (histories_of(problem, prepared, SearchOptions(w))[1] for w in (30_000, 60_000))
     for t in range(2):
         assert 0 < len(short[t]) <= len(long[t])
         assert long[t][: len(short[t])] == short[t]
