@@ -47,7 +47,7 @@ from morsr_mpi.search.short_vectors import (
 )
 
 #: Tiles up to which the root is bounded by blocks where enumerations have none: O(n³) more.
-MAX_ROOT_BLOCK_TILES = 32
+MAX_ROOT_BLOCK_TILES = 128
 
 
 @dataclass(eq=False)

@@ -21,7 +21,14 @@ def test_problem(tmp_path: Path) -> None:
     problem = QuadraticProblem.create(2.0 * np.eye(16), np.arange(32.0).reshape(2, 16), 0.5)
     save_problem(path, problem)
     text = "\n".join(show(inspect_file(path, check=True)))
-    for expected in ("n = 16, 2 E8 tiles", "k = 2", "0.5", problem.digest.hex(), "definite", "sphere"):
+    for expected in (
+        "n = 16, 2 E8 tiles",
+        "k = 2",
+        "0.5",
+        problem.digest.hex(),
+        "definite",
+        "sphere",
+    ):
         assert expected in text
 
 

@@ -225,6 +225,18 @@ def test_a_larger_problem_has_a_better_bound_than_its_least_eigenvalue() -> None
     assert solution.lower_bound[0] < solution.objective[0]
 
 
+def test_neighbours_that_go_together_are_bounded_by_blocks_far_beyond_one_eigenvalue() -> None:
+    """40 tiles, few sweeps; covariance of an AR(1) process: the least eigenvalue says little."""
+    at = np.arange(320)
+    Q = 0.9 ** np.abs(at[:, None] - at[None, :])
+    problem = QuadraticProblem.create(Q, np.random.default_rng(3).uniform(-4, 4, 320), 1.0)
+    part = prepare(problem).parts[0]
+    least = float(part.proof.eigenvalues[40])
+    single = sum(brute_least(c, np.eye(8)) for c in part.centres[0].reshape(-1, 8)) * least
+    solution = drive(problem, SearchOptions(5_000)).solution()
+    assert 2.0 * single < solution.lower_bound[0] < solution.objective[0]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("where", ["random", "deep", "tie"])
 def test_certified_optima_of_nasty_problems_are_optimal(kind: str, where: str) -> None:
