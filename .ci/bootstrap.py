@@ -93,7 +93,7 @@ class Environment:
         """Digest of all that the compiled kernels and the installed metadata depend on."""
         files = [self.root / "pyproject.toml", self.root / "setup.py"]
         files += [p for p in (self.root / "csrc").rglob("*") if p.suffix in (".c", ".h", ".inc")]
-        files += [p for p in (self.root / "morsr_mpi").rglob("*") if p.suffix in (".pyx", ".pxd")]
+        files += [p for p in (self.root / "morsr_mpi").rglob("*") if p.suffix in (".pyx", ".pxd", ".pxi")]
         digest = hashlib.sha256()
         for path in sorted(files):
             data = path.read_bytes()

@@ -144,7 +144,7 @@ def counted_files() -> list[Path]:
     found = []
     for top in ("morsr_mpi", "csrc", "tests", "benchmarks", "slurm", ".ci"):
         for path in (ROOT / top).rglob("*"):
-            if path.suffix not in (".py", ".pyx", ".pxd", ".c", ".h", ".inc"):
+            if path.suffix not in (".py", ".pyx", ".pxd", ".pxi", ".c", ".h", ".inc"):
                 continue
             if path.suffix == ".c" and path.with_suffix(".pyx").exists():
                 continue
