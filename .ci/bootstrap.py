@@ -93,7 +93,8 @@ class Environment:
         """Digest of all that the compiled kernels and the installed metadata depend on."""
         files = [self.root / "pyproject.toml", self.root / "setup.py"]
         files += [p for p in (self.root / "csrc").rglob("*") if p.suffix in (".c", ".h", ".inc")]
-        files += [p for p in (self.root / "morsr_mpi").rglob("*") if p.suffix in (".pyx", ".pxd", ".pxi")]
+        cython = (".pyx", ".pxd", ".pxi")
+        files += [p for p in (self.root / "morsr_mpi").rglob("*") if p.suffix in cython]
         digest = hashlib.sha256()
         for path in sorted(files):
             data = path.read_bytes()
