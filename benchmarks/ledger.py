@@ -16,9 +16,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from common import arguments, cpu_seconds, random_rotation, report
 
 import morsr_mpi
+from morsr_mpi.adapters import task_index
 from morsr_mpi.adapters.hdf5_result import load_run
 from morsr_mpi.adapters.journal_file import MAGIC
 from morsr_mpi.adapters.lmdb_cache import LmdbCache
@@ -113,14 +115,19 @@ def audit_rate(run: RunDirectory) -> float:
     return found.recorded / seconds
 
 
-def look_ups(run: RunDirectory, count: int) -> tuple[float, float, int]:
-    """Seconds to make the index, median seconds of a look-up (index open), records."""
+def look_ups(run: RunDirectory, count: int, pad: int) -> tuple[float, float, int]:
+    """Seconds to make the index, median seconds of a look-up from nothing open, entries.
+
+    pad: entries of the index in all, those beyond the records with random keys.
+    """
     shutil.rmtree(run.index.parent, ignore_errors=True)
     paths = segments(run)
     begin = time.perf_counter()
     index = open_index(run.index, paths)
     built = time.perf_counter() - begin
     index = open_index(run.index, paths)
+    if pad > len(index):
+        _pad(run, paths, pad)
     step = max(1, len(index) // WIDTH // count)
     times = []
     for commit in range(0, len(index) // WIDTH, step):
@@ -129,7 +136,23 @@ def look_ups(run: RunDirectory, count: int) -> tuple[float, float, int]:
         _, record = find_record(run, wanted)
         times.append(time.perf_counter() - begin)
         assert record.commit == commit
-    return built, statistics.median(times), len(index)
+    return built, statistics.median(times), max(pad, len(index))
+
+
+def _pad(run: RunDirectory, paths: list[Path], count: int) -> None:
+    """Write an index in which the entries of the ledger are some among many."""
+    known = task_index._build(paths)
+    more = count - known[0].size
+    keys = np.random.default_rng(1).integers(0, 1 << 64, more, dtype=np.uint64, endpoint=False)
+    joined = np.concatenate([known[0], keys])
+    order = np.argsort(joined, kind="stable")
+    state = encode(tuple((path.name, path.stat().st_size) for path in paths))
+    columns = (
+        joined[order],
+        np.concatenate([known[1], np.zeros(more, "<u4")])[order],
+        np.concatenate([known[2], np.full(more, known[2][0])])[order],
+    )
+    task_index._save(run.index, state, columns)
 
 
 def cache_times(cache: Any, count: int) -> tuple[float, float]:
@@ -172,6 +195,7 @@ def main() -> None:
     parser = arguments(__doc__ or "")
     parser.add_argument("--records", type=int, default=200_000)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--index", type=int, default=10_000_000, help="entries of the index")
     parser.add_argument("--folder", type=Path, help="keep the ledger here, and use it if there")
     parser.add_argument("--only-look-up", action="store_true")
     parser.add_argument("--make", action="store_true", help="make the ledger in --folder, no more")
@@ -195,8 +219,8 @@ def main() -> None:
 def measure(
     run: RunDirectory, temporary: Path, args: Any, add: Callable[[str, float, str, str], None]
 ) -> None:
-    built, looked, records = look_ups(run, 200)
-    add(f"look-up among {records}", 1e6 * looked, "µs", "1000")
+    built, looked, records = look_ups(run, 200, args.index)
+    add(f"look-up, index of {records}", 1e6 * looked, "µs", "1000")
     add("index made in", built, "s", "")
     if args.only_look_up:
         return

@@ -285,7 +285,7 @@ class Job:
             if node.has_met:
                 crew.keys.update(zip(crew.group.members, node.public_keys, strict=True))
                 self._journal_at = node.chain.point
-        self._tasks.break_off(self._nodes)
+        self._tasks.break_off()
         while True:
             before = crew.group
             committed = self._searches[0].committed if self._searches else 0

@@ -101,12 +101,11 @@ class TaskLedgers:
         for ledger in ledgers:
             ledger.close()
 
-    def break_off(self, nodes: Sequence[Node]) -> None:
-        """After a loss: record what this rank has of undecided commits too, and close."""
-        for ledger, node in zip(self._ledgers, nodes, strict=False):
-            mine, node.last_contributed = node.last_contributed, None
-            if mine is not None:
-                ledger.add(mine)
+    def break_off(self) -> None:
+        """After a loss: close.
+
+        Commits that no vote had decided are not recorded: the others may go on without them.
+        """
         try:
             self.close()
         except InputError as exc:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from morsr_mpi.base.config import MAX_PENDING_FRAMES, MAX_PULSE_SKEW
 from morsr_mpi.base.errors import ProtocolError
@@ -10,7 +10,7 @@ from morsr_mpi.base.ports import Signer
 from morsr_mpi.node.agreement import Agreement
 from morsr_mpi.node.ballot import Commit
 from morsr_mpi.node.contributions import ContributionBook, Places
-from morsr_mpi.node.effects import AppendRecord, Contributed, Effect, Evidence, Log
+from morsr_mpi.node.effects import AppendRecord, Effect, Evidence, Log
 from morsr_mpi.node.records import RecordBook, contributors_of
 from morsr_mpi.node.settings import NodeSettings
 from morsr_mpi.node.startup import Roster
@@ -106,10 +106,6 @@ class Certifier:
         """Remember the tasks of a commit until it is decided who contributed."""
         self._contributions.hold(commit, tasks)
 
-    def contributed(self, bodies: Sequence[Commit]) -> Contributed | None:
-        """Return what this rank contributed to these commits; they are forgotten."""
-        return self._contributions.take(bodies)
-
     def commit(self, body: Commit) -> None:
         """A pulse was committed here."""
         self._agreement.commit(body)
@@ -145,7 +141,7 @@ class Certifier:
                 for rank in contributors_of(body):
                     self.tasks_by_rank[rank] += 1
             self._emit(AppendRecord(self._chain.append(body)))
-        mine = self.contributed([b for b in out.records if not isinstance(b, Certified)])
+        mine = self._contributions.take([b for b in out.records if not isinstance(b, Certified)])
         if mine is not None:
             self._emit(mine)
         for proof in out.evidence:

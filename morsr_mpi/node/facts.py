@@ -8,7 +8,6 @@ from morsr_mpi.base.errors import InternalError
 from morsr_mpi.base.ports import SearchMachine, Signer, TaskLike
 from morsr_mpi.node.certifier import Certifier
 from morsr_mpi.node.channel import Channel, Traffic
-from morsr_mpi.node.effects import Contributed
 from morsr_mpi.node.fetch import FetchBook
 from morsr_mpi.node.pulses import PulseBook
 from morsr_mpi.node.records import RecordBook
@@ -35,8 +34,6 @@ class NodeFacts:
     _records: RecordBook
     _votes: Certifier
     _work: PulseWork
-    #: Set by `close_records`: this rank's part in the commits that are not certified.
-    last_contributed: Contributed | None = None
 
     @property
     def chain(self) -> Chain:
@@ -125,7 +122,6 @@ class NodeFacts:
         if self._roster is None:
             return []
         bodies = (*self._votes.give_up(), *self._records.close())
-        self.last_contributed = self._votes.contributed(bodies)
         return [self.chain.append(body) for body in bodies]
 
     @property

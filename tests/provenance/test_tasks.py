@@ -96,6 +96,40 @@ def test_the_fast_root_is_that_of_the_definition(size: int) -> None:
     assert root_of(leaves) == reference_root(leaves)
 
 
+numbers = st.integers(0, 2**64 - 1) | st.sampled_from([0, 23, 24, 255, 256, 65535, 65536, 2**32])
+
+
+@given(st.binary(max_size=400), numbers, numbers, numbers)
+def test_both_ways_of_parsing_give_the_record(
+    parameters: bytes, commit: int, place: int, planned: int
+) -> None:
+    one = TaskRecord(sha256(b"c"), parameters, commit, place, planned, sha256(b"r"))
+    assert TaskRecord.parse(one.encode()) == one == TaskRecord.parse_slowly(one.encode())
+
+
+@given(st.data())
+def test_both_ways_of_parsing_refuse_the_same(data: st.DataObject) -> None:
+    good = record(300, 70000).encode()
+    at = data.draw(st.integers(0, len(good)))
+    kind = data.draw(st.sampled_from(["flip", "cut", "more", "insert", "head"]))
+    some = data.draw(st.binary(min_size=1, max_size=9))
+    wrong = {
+        "flip": bytes(good[i] ^ (some[0] if i == at else 0) for i in range(len(good))),
+        "cut": good[:at],
+        "more": good + some,
+        "insert": good[:at] + some + good[at:],
+        "head": good[:3] + good[3:].replace(b"\x19\x01\x2c", b"\x1a\0\0\x01\x2c"),
+    }[kind]
+
+    def parsed(way: Callable[[bytes], TaskRecord]) -> TaskRecord | None:
+        try:
+            return way(wrong)
+        except ValueError:
+            return None
+
+    assert parsed(TaskRecord.parse) == parsed(TaskRecord.parse_slowly)
+
+
 def test_a_segment_is_read_as_it_was_written() -> None:
     header, batches = verify_items("s", segment(), verify)
     assert header == SegmentHeader(RUN, 0, PROBLEM, 2)
