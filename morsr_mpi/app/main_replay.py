@@ -6,6 +6,7 @@ import json
 import re
 import secrets
 import sys
+from functools import partial
 from pathlib import Path
 
 from morsr_mpi.app.environment import apply_cpu_level, launch_info
@@ -30,6 +31,7 @@ def replay_command(
     info = launch_info()
     apply_cpu_level()
     from morsr_mpi.app.agree import CommonError, Together
+    from morsr_mpi.app.demo.look import is_demo, runs_of
     from morsr_mpi.app.replay import Replay, Request
     from morsr_mpi.app.sharing import Share
     from morsr_mpi.app.world import open_world
@@ -38,16 +40,23 @@ def replay_command(
     together = Together(world.transport(), world.clock) if world.size > 1 else None
     share = Share(together)
     drawn = secrets.randbits(32) if seed is None else seed
-    told = share.gather(drawn.to_bytes(8, "big", signed=True))[0]  # rank 0's counts
-    drawn = int.from_bytes(told, "big", signed=True)
+    first = share.gather(drawn.to_bytes(8, "big", signed=True))[0]  # rank 0's counts
+    drawn = int.from_bytes(first, "big", signed=True)
     request = Request(sample, task.lower() if task else None, problem, cache, drawn)
+    runs = runs_of(path) if is_demo(path) else [path]
+    told: list[str] = []
+    replayed: dict[str, object] = {}
     try:
-        found = share.agree(lambda: Replay(path, request, share)).run()
+        for run in runs:
+            found = share.agree(partial(Replay, run, request, share)).run()
+            replayed[run.name] = found.to_json()
+            told.append(found.line if run is path else f"{run.name}: {found.line}")
     except CommonError as exc:
         if info.rank == exc.rank:
             print(f"morsr: error: {exc.message}", file=sys.stderr, flush=True)
         return exc.exit_code
     share.close()
     if info.rank == 0:
-        print(json.dumps(found.to_json()) if as_json else found.line, flush=True)
+        out = replayed[path.name] if runs == [path] else {"runs": replayed}
+        print(json.dumps(out) if as_json else "\n".join(told), flush=True)
     return EXIT_OK

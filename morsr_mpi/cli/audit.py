@@ -18,14 +18,24 @@ import click
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(run_dir: Path, trust: str | None, as_json: bool) -> None:
-    """Check offline that the run directory DIR is what its run has left.
+    """Check offline that the run directory DIR, or all of a demo, is what its run has left.
 
     Chain of the journal, signatures, every file that the seal vouches for, the result against
     the journal. Exit code 0 when all is consistent; 66 with the first thing that is wrong,
     which is never repaired. Without --trust nobody has said who ran it.
     """
     from morsr_mpi.app.audit import audit_run
+    from morsr_mpi.app.demo.look import is_demo, runs_of
 
+    if is_demo(run_dir):
+        if trust is not None or as_json:
+            raise click.UsageError("for a demo's directory audit its run directories one by one")
+        for run in runs_of(run_dir):
+            inside = audit_run(run, None)
+            click.echo(f"{run.name}: genesis {inside.fingerprint}, {inside.verdict}")
+            for line in inside.lines:
+                click.echo(f"{run.name}: {line}")
+        return
     found = audit_run(run_dir, trust)
     if as_json:
         click.echo(

@@ -194,3 +194,20 @@ def test_the_command(run: Path, morsr: Command) -> None:
         assert len(done.err.strip().splitlines()) == 1
     (run / "ledger" / "journal.morsr").unlink()
     assert morsr(["replay", run]).code == 66
+
+
+def test_the_directory_of_a_demo_is_audited_and_replayed_run_by_run(
+    tmp_path: Path, morsr: Command
+) -> None:
+    for name in ("layer1", "layer2"):
+        morsr_mpi.solve(problem(), run_dir=tmp_path / name, work=8_000)
+    (tmp_path / "demo.json").write_text("{}")
+    said = morsr(["audit", tmp_path]).check().out
+    assert said.count("consistent; identity not established") == 2
+    assert said.startswith("layer1: genesis ")
+    found = json.loads(morsr(["replay", tmp_path, "--all", "--json"]).check().out)["runs"]
+    assert set(found) == {"layer1", "layer2"}
+    assert all(run["solution"] for run in found.values())
+    assert morsr(["audit", tmp_path, "--json"]).code == 64
+    (tmp_path / "layer2" / "result.h5").write_bytes(b"x")
+    assert "layer2" in morsr(["audit", tmp_path]).err

@@ -18,6 +18,11 @@ def is_demo(path: Path) -> bool:
     return (path / REPORT).is_file()
 
 
+def runs_of(path: Path) -> list[Path]:
+    """Return the run directories of a demo's directory, sorted by name."""
+    return sorted(p for p in path.iterdir() if (p / "result.h5").is_file())
+
+
 def inspect_demo(path: Path, *, check: bool) -> Findings:
     """Explain a demo's directory. check: verify every run in it, too.
 
@@ -40,7 +45,7 @@ def inspect_demo(path: Path, *, check: bool) -> Findings:
         raise InputError(
             f"{path / REPORT} cannot be read ({error}); inspect a run directory beside it"
         ) from None
-    for run in sorted(p for p in path.iterdir() if (p / "result.h5").is_file()):
+    for run in runs_of(path):
         found.add("", "")
         inside = inspect_run(run, check=check)
         found.lines.extend(inside.lines)
