@@ -70,6 +70,8 @@ def forge(path: Path, change: Callable[[Body], Body] = lambda body: body) -> Non
             body = Seal(bare.committed, bare.state, bare.files, ((0, signature),))
         records.append(linked.append(body))
     run.journal.write_bytes(framed(MAGIC, records))
+    lines = [f"{rank} {key.hex()}\n" for rank, key in enumerate(keys)]
+    (run.keys / "start-000.txt").write_text("".join(lines))
 
 
 def segments(run: RunDirectory, genesis: bytes, signers: list[Ed25519Signer]) -> None:

@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from morsr_mpi.adapters.hdf5_problem import load_problem
 from morsr_mpi.adapters.hdf5_result import load_result
 from morsr_mpi.adapters.journal_file import read_records
 from morsr_mpi.app.audit_identity import check_ca, is_ca
@@ -87,6 +88,7 @@ def audit_run(path: Path, trust: str | None) -> Audit:
     if chain.sealed:
         _seal(audit, run, chain)
     audit.lines.append(audit_tasks(run, chain).line)
+    _beside(audit, run, chain)
     _result(audit, run, chain)
     return audit
 
@@ -191,6 +193,34 @@ def sealable(run: RunDirectory) -> list[Path]:
         if folder.is_dir():
             found += [p for p in folder.rglob("*") if p.is_symlink() or not p.is_dir()]
     return sorted(path for path in found if path != run.journal)
+
+
+def _beside(audit: Audit, run: RunDirectory, chain: VerifiedChain) -> None:
+    """Compare what lies beside the ledger, which no seal names, with it: keys, and the problem."""
+    known = {key for keys in key_lists(chain) for key in keys}
+    files = sorted(run.keys.glob("start-*.txt")) if run.keys.is_dir() else []
+    for path in files:
+        try:
+            strangers = _trusted_keys(path) - known
+        except UsageError as exc:
+            raise TamperError(f"{path} is no list of keys: {exc}") from None
+        if strangers:
+            raise TamperError(
+                f"{path} names the key {next(iter(strangers)).hex()[:12]}, which is not in the "
+                "journal: the keys do not match"
+            )
+    if not run.problem.exists():
+        audit.lines.append(f"keys: {len(files)} lists as in the journal")
+        return
+    try:
+        problem = load_problem(run.problem)
+    except InputError as exc:
+        raise TamperError(str(exc)) from None
+    genesis = chain.bodies[0]
+    assert isinstance(genesis, Genesis)
+    if problem.digest != genesis.problem:
+        raise TamperError(f"{run.problem} is not the problem that journal record 0 names")
+    audit.lines.append(f"keys: {len(files)} lists as in the journal; problem.h5: as in the genesis")
 
 
 def seal_entries(run: RunDirectory) -> list[tuple[str, int, bytes]]:

@@ -114,15 +114,37 @@ def test_a_journal_forged_and_signed_with_new_keys_fails_under_trust(run: Path) 
 
 def test_a_run_forged_as_a_whole_fails_under_trust_only(run: Path) -> None:
     before = audit_run(run, None)
+    known = Path(shutil.copy(run / "keys" / "start-000.txt", run.parent / "known.txt"))
     forge(run)
     after = audit_run(run, None)
     assert after.verdict == "consistent; identity not established"
     assert after.fingerprint != before.fingerprint
     assert independent(run).returncode == 0
-    for trust in (before.fingerprint, str(run / "keys" / "start-000.txt")):
+    for trust in (before.fingerprint, str(known)):
         with pytest.raises(TamperError, match=r"forged|is not in"):
             audit_run(run, trust)
     assert independent(run, before.fingerprint).returncode == 1
+
+
+def test_keys_and_problem_that_are_not_the_runs_are_named(run: Path) -> None:
+    keys = run / "keys" / "start-000.txt"
+    good = keys.read_text()
+    for wrong, message in (
+        (good + "2 " + "ab" * 32 + "\n", "the keys do not match"),
+        ("no keys\n", "no list of keys"),
+    ):
+        keys.write_text(wrong)
+        with pytest.raises(TamperError, match=message):
+            audit_run(run, None)
+    keys.write_text(good)
+    morsr_mpi.Problem(np.eye(8), np.full(8, 0.3)).save(run / "problem.h5")
+    with pytest.raises(TamperError, match="not the problem"):
+        audit_run(run, None)
+    (run / "problem.h5").write_bytes(b"x")
+    with pytest.raises(TamperError, match=r"problem\.h5"):
+        audit_run(run, None)
+    (run / "problem.h5").unlink()
+    audit_run(run, None)
 
 
 def check_flips(run: Path, path: Path, bits: list[int]) -> None:
