@@ -10,15 +10,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from morsr_mpi.adapters.journal_file import read_records
 from morsr_mpi.adapters.segment_file import read_items
 from morsr_mpi.app.rundir import RunDirectory
 from morsr_mpi.app.sharing import Share
 from morsr_mpi.app.task_ledger import segments
 from morsr_mpi.base.canonical import CanonicalError, decode, encode
 from morsr_mpi.base.config import MAX_RECOVERED_BYTES, MAX_RECOVERED_TASKS
-from morsr_mpi.base.digest import sha256
+from morsr_mpi.base.digest import DIGEST_BYTES, sha256
 from morsr_mpi.base.errors import InternalError, TamperError
 from morsr_mpi.base.ids import computation_id, task_id
+from morsr_mpi.provenance.chain import verify_chain
 from morsr_mpi.provenance.tasks import RECORD_FRONT, BatchRoot, SegmentHeader, TaskRecord
 from morsr_mpi.storage.result_cache import ResultCache
 
@@ -82,13 +84,23 @@ def recover(
 
 
 def wanted_of(run: RunDirectory, committed: int) -> tuple[Wanted, ...]:
-    """Return what the task records name of commits from `committed` on, each task once.
+    """Return what the ledger names of commits from `committed` on, each task once.
 
-    The records were not audited: a wrong one costs a look-up, and what it leads to is compared by
-    the vote like everything else.
+    A task record tells which task it was; the digest is that of the journal's commit that counts,
+    so nothing comes back that the ranks have not agreed on, or went back behind.
     """
     if not run.tasks.is_dir():
         return ()
+    try:
+        pulses = verify_chain(read_records(run.journal)).pulses()
+    except (TamperError, OSError):
+        return ()
+    agreed = {
+        (body.pulse, at // DIGEST_BYTES): body.results[at : at + DIGEST_BYTES]
+        for body in pulses
+        if body.pulse >= committed
+        for at in range(0, len(body.results), DIGEST_BYTES)
+    }
     found: dict[bytes, Wanted] = {}
     for path in segments(run):
         try:
@@ -101,6 +113,8 @@ def wanted_of(run: RunDirectory, committed: int) -> tuple[Wanted, ...]:
                     continue
                 if BatchRoot.parse(data).end > committed:
                     for record in map(TaskRecord.parse, batch):
+                        if agreed.get((record.commit, record.place)) != record.result:
+                            continue
                         task = task_id(header.algorithm, record.parameters)
                         key = computation_id(header.problem, task)
                         found[task] = (task, key, record.result)

@@ -184,12 +184,15 @@ class Replay:
         """Return the records to execute: the one asked for, or a sample drawn by the seed."""
         request = self._request
         draw = random.Random(request.seed)
+        counting = {body.pulse: body for body in self._chain.pulses()}
         chosen: list[tuple[RunGroup, TaskRecord]] = []
         seen = 0
         for group, paths in by_group(self._run, self._groups) if self._run.tasks.is_dir() else ():
             for path in paths:
                 _, batches = read_segment(path, group)
                 for record in (record for batch in batches for record in batch.records):
+                    if group.pulses.get(record.commit) is not counting.get(record.commit):
+                        continue  # committed anew by a later group
                     if request.task is not None:
                         if record.computation.hex().startswith(request.task):
                             return [(group, record)]

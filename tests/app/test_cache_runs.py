@@ -5,19 +5,24 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from test_audit import write
 
 import morsr_mpi
 from morsr_mpi.adapters.hdf5_result import load_run, solution_digest
 from morsr_mpi.adapters.journal_file import read_records
 from morsr_mpi.app import computing
 from morsr_mpi.app.audit import audit_run
+from morsr_mpi.app.recovery import wanted_of
+from morsr_mpi.app.rundir import RunDirectory
 from morsr_mpi.base.errors import UsageError
-from morsr_mpi.provenance.bodies import Seal, parse
+from morsr_mpi.provenance.bodies import Body, Pulse, Seal, parse
+from morsr_mpi.provenance.chain import Chain, verify_chain
 from morsr_mpi.provenance.records import decode_record
 
 Command = Callable[..., Any]
@@ -109,3 +114,31 @@ def test_a_restart_gets_from_others_what_its_own_cache_lacks(
     assert solution_digest(run / "result.h5") == undisturbed
     assert executed(run) == 0
     assert audit_run(run, None).sealed
+
+
+def test_only_what_the_journal_names_comes_back(tmp_path: Path) -> None:
+    from test_replay import problem
+
+    path = tmp_path / "run"
+    morsr_mpi.solve(problem(), run_dir=path, work=15_000)
+    run = RunDirectory(path)
+    whole = wanted_of(run, 0)
+    chain = verify_chain(read_records(run.journal))
+    assert len(whole) == sum(len(body.contributors) // 2 for body in chain.pulses())
+    digests = b"".join(body.results for body in chain.pulses())
+    assert all(digest in digests for _, _, digest in whole)
+    assert (
+        len(wanted_of(run, chain.pulses()[-1].pulse)) == len(chain.pulses()[-1].contributors) // 2
+    )
+    # A journal that says something else, or is not sound, names nothing.
+    linked = Chain()
+
+    def other(body: Body) -> Body:
+        if isinstance(body, Pulse):
+            return replace(body, results=bytes(len(body.results)))
+        return body
+
+    write(path, [linked.append(other(body)) for body in chain.bodies])
+    assert wanted_of(run, 0) == ()
+    run.journal.write_bytes(b"x")
+    assert wanted_of(run, 0) == ()
