@@ -9,6 +9,7 @@ thread at most.
 from __future__ import annotations
 
 import contextlib
+import mmap
 import os
 import queue
 import stat
@@ -131,20 +132,27 @@ def read_items(path: Path) -> Iterator[tuple[int, bytes]]:
     Raises TamperError when it is no segment or ends inside an item, OSError when it cannot be
     read.
     """
-    with path.open("rb") as file:
-        if file.read(len(MAGIC)) != MAGIC:
+    with path.open("rb") as file, _mapped(file) as data:
+        if data[: len(MAGIC)] != MAGIC:
             raise TamperError(f"{path} is not a segment of this version (wrong first bytes)")
-        at, number = len(MAGIC), 0
-        while head := file.read(PREFIX):
-            length = int.from_bytes(head, "big")
-            if len(head) == PREFIX and not 0 < length <= MAX_RECORD_BYTES:
+        at, number, size = len(MAGIC), 0, len(data)
+        while at < size:
+            length = int.from_bytes(data[at : at + PREFIX], "big")
+            begin, end = at + PREFIX, at + PREFIX + length
+            if begin <= size and not 0 < length <= MAX_RECORD_BYTES:
                 raise TamperError(f"{path}: item {number} claims {length} bytes")
-            data = file.read(length) if len(head) == PREFIX else b""
-            if len(head) < PREFIX or len(data) < length:
+            if end > size or begin > size:
                 raise TamperError(f"{path} ends inside item {number}")
-            yield at + PREFIX, data
-            at += PREFIX + length
+            yield begin, data[begin:end]
+            at = end
             number += 1
+
+
+def _mapped(file: BinaryIO) -> contextlib.AbstractContextManager[mmap.mmap | bytes]:
+    """The content of a file, mapped; an empty one cannot be."""
+    if os.fstat(file.fileno()).st_size == 0:
+        return contextlib.nullcontext(b"")
+    return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 
 def read_item_at(file: BinaryIO, position: int) -> bytes:

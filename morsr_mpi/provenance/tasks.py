@@ -12,6 +12,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from morsr_mpi.base.canonical import CanonicalError, decode, encode
 from morsr_mpi.base.config import MAX_RECORD_BYTES
@@ -80,8 +81,7 @@ def _head(data: bytes, at: int, major: int) -> tuple[int, int]:
     return number, at + 1 + packed.size
 
 
-@dataclass(frozen=True, slots=True)
-class TaskRecord:
+class TaskRecord(NamedTuple):
     """One computation.
 
     computation: its content address (paper 3.3); parameters: canonical bytes of the task; commit:
@@ -98,16 +98,7 @@ class TaskRecord:
 
     def encode(self) -> bytes:
         """Canonical bytes."""
-        return encode(
-            (
-                self.computation,
-                self.parameters,
-                self.commit,
-                self.place,
-                self.planned,
-                self.result,
-            )
-        )
+        return encode(tuple(self))
 
     @classmethod
     def parse(cls, data: bytes) -> TaskRecord:

@@ -201,15 +201,14 @@ def forged(change: Callable[[TaskRecord], TaskRecord]) -> list[bytes]:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda r: replace(r, result=sha256(b"x")), "another result"),
-        (lambda r: replace(r, place=9), "no task of that commit"),
-        (lambda r: replace(r, place=1), "another result"),
-        (lambda r: replace(r, planned=3), "planned by another pulse"),
-        (lambda r: replace(r, computation=sha256(b"x")), "id that is not"),
-        (lambda r: replace(r, parameters=task(7, 7).parameters), "id that is not"),
+        (lambda r: r._replace(result=sha256(b"x")), "another result"),
+        (lambda r: r._replace(place=9), "no task of that commit"),
+        (lambda r: r._replace(place=1), "another result"),
+        (lambda r: r._replace(planned=3), "planned by another pulse"),
+        (lambda r: r._replace(computation=sha256(b"x")), "id that is not"),
+        (lambda r: r._replace(parameters=task(7, 7).parameters), "id that is not"),
         (
-            lambda r: replace(
-                r,
+            lambda r: r._replace(
                 parameters=task(7, 7).parameters,
                 computation=computation_id(PROBLEM, task(7, 7).task_id),
             ),
@@ -246,4 +245,4 @@ def test_another_commit_or_contributor_than_the_journals_is_refused() -> None:
 
 
 def test_dependencies_reach_as_far_as_the_lag() -> None:
-    assert [replace(record(5, 0), planned=p).depends_on(2) for p in (0, 2, 3, 7)] == [0, 0, 1, 5]
+    assert [record(5, 0)._replace(planned=p).depends_on(2) for p in (0, 2, 3, 7)] == [0, 0, 1, 5]
