@@ -36,6 +36,8 @@ def why_not() -> str:
         return "network namespaces need root"
     if shutil.which("ip") is None:
         return "ip is not installed (iproute2)"
+    if not os.access(_NAMES, os.W_OK):
+        return f"{_NAMES} cannot be written"
     probe = f"morsr-probe-{os.getpid()}"
     if subprocess.run(["ip", "netns", "add", probe], capture_output=True, check=False).returncode:
         return "network namespaces cannot be made here"
