@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 
+import security_targets
 from toys import ToySearch, toy_settings
 
 from morsr_mpi.base.canonical import encode
@@ -246,6 +247,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "sync": sync,
     "node": node,
     "told": told,
+    **security_targets.TARGETS,
 }
 SEEDS: dict[str, list[bytes]] = {
     "frame": [*_frames(), *_rounds()],
@@ -260,4 +262,5 @@ SEEDS: dict[str, list[bytes]] = {
         *(b"\0" + f for f in [*_frames(), *_rounds()]),
         *(b"\1" + pack_slot([f])[: len(f) + 4] for f in _rounds()),
     ],
+    **security_targets.SEEDS,
 }

@@ -18,9 +18,12 @@ from toys import ToyExplorer, ToySearch, toy_settings
 from morsr_mpi import Problem
 from morsr_mpi.adapters.clock import ManualClock
 from morsr_mpi.adapters.hdf5_result import solution_digest
+from morsr_mpi.adapters.journal_file import read_records
 from morsr_mpi.adapters.memory import MemoryNetwork
 from morsr_mpi.adapters.tls_transport import SEALED_SLOT_BYTES, TlsTransport
 from morsr_mpi.app import pki
+from morsr_mpi.provenance.bodies import Genesis
+from morsr_mpi.provenance.chain import verify_chain
 
 Command = Callable[..., Any]
 PROGRAM = [sys.executable, "-m", "morsr_mpi"]
@@ -78,6 +81,12 @@ def test_ranks_with_bad_certificates_are_left_out_and_the_run_goes_on(
     assert "revoked" in found["failures"][0]
     assert "for run another, not for 'run'" in found["failures"][1]
     assert "takes no part: certificate is for run another" in done.err
+    genesis = verify_chain(read_records(run / "ledger" / "journal.morsr")).bodies[0]
+    assert isinstance(genesis, Genesis)
+    assert len(genesis.public_keys) == 2
+    for text in found["failures"]:
+        reason = text.split(": ", 1)[1]
+        assert reason.encode() in genesis.settings, "who was left out, and why, is in the ledger"
     assert solution_digest(run / "result.h5") == plain
 
 
