@@ -59,6 +59,7 @@ class TlsLinks:
 
     def poll(self) -> list[tuple[int, bytes]]:
         """Return what arrived and is proven."""
+        self._pairs.look()
         found = self._inner.poll()
         if not found:
             return found

@@ -12,9 +12,16 @@ from collections import deque
 from collections.abc import Callable
 from struct import Struct
 
+from morsr_mpi.adapters.clock import SystemClock
 from morsr_mpi.adapters.tls_session import TlsFiles, TlsSession, make_context
-from morsr_mpi.base.config import MAX_FRAME_BYTES, MAX_TLS_RESTARTS, TLS_REKEY_BYTES
+from morsr_mpi.base.config import (
+    MAX_FRAME_BYTES,
+    MAX_TLS_RESTARTS,
+    TLS_HANDSHAKE_SECONDS,
+    TLS_REKEY_BYTES,
+)
 from morsr_mpi.base.errors import AuthenticationError, ProtocolError
+from morsr_mpi.base.ports import Clock
 
 #: Kind, lane, number of the session among those of this pair and lane.
 HEAD = Struct(">BBI")
@@ -45,9 +52,13 @@ class TlsPairs:
         carry: Carry,
         refused: Refused | None = None,
         rekey_bytes: int = TLS_REKEY_BYTES,
+        clock: Clock | None = None,
     ) -> None:
         """files: this rank's certificate and whom it trusts; judge: of the certificate a peer
-        shows; rekey_bytes: a session is replaced after this many bytes."""
+        shows; rekey_bytes: a session is replaced after this many bytes; clock: by which a
+        handshake that does not end is begun anew."""
+        self._clock = clock or SystemClock()
+        self._pending: dict[_At, tuple[float, float]] = {}  # since when, and for how long at most
         self.rank = rank
         self._client = make_context(files, server=False)
         self._server = make_context(files, server=True)
@@ -96,6 +107,18 @@ class TlsPairs:
             self.refuse(source, str(error))
         return []
 
+    def look(self) -> None:
+        """Begin handshakes anew that have not ended in time: somebody may have put in a piece of a
+        record that never ends. To be called with each look at the network."""
+        if not self._pending:
+            return
+        now = self._clock.now()
+        for at, (since, patience) in list(self._pending.items()):
+            if now - since > patience and at in self._sessions:
+                self.refuse(at[0], f"TLS with rank {at[0]}: no end of the handshake")
+                self._anew(at)
+                self._pending[at] = (now, 2.0 * patience)
+
     def refuse(self, source: int, why: str) -> None:
         """Count something that was refused."""
         self.refused[source] = self.refused.get(source, 0) + 1
@@ -106,6 +129,7 @@ class TlsPairs:
         """Forget a rank that is gone."""
         for lane in (BULK, URGENT):
             self._sessions.pop((peer, lane), None)
+            self._pending.pop((peer, lane), None)
             self._early.pop((peer, lane), None)
 
     def close(self) -> None:
@@ -146,6 +170,7 @@ class TlsPairs:
         self._push(at, number, session)
         if session.established and not was:
             self.handshakes += 1
+            self._pending.pop(at, None)
             # Frames keep their order. What the client has sent in older sessions is here when it
             # has finished this handshake; the server may still have been using the last one.
             found, needed = self._sessions[at], number if self.rank > source else number - 1
@@ -164,6 +189,7 @@ class TlsPairs:
         )
         self._sessions.setdefault(at, deque()).append((number, session))
         self._next[at] = number + 1
+        self._pending.setdefault(at, (self._clock.now(), TLS_HANDSHAKE_SECONDS))
         for message in self._early.pop(at, ()):
             session.send(message)
         self._push(at, number, session)
@@ -201,10 +227,16 @@ class TlsPairs:
 
         What was under way in them is lost: frames are asked for again, a key is said again.
         """
-        waiting = [m for _, session in self._sessions.pop(at, ()) for m in session.take_waiting()]
         self._restarts[at[0]] = self._restarts.get(at[0], 0) + 1
         if self._restarts[at[0]] > MAX_TLS_RESTARTS:
+            self._sessions.pop(at, None)
+            self._pending.pop(at, None)
             return
+        self._anew(at)
+
+    def _anew(self, at: _At) -> None:
+        """Replace the sessions of a pair by one more, and keep what waits."""
+        waiting = [m for _, session in self._sessions.pop(at, ()) for m in session.take_waiting()]
         if waiting:
             self._early.setdefault(at, [])[:0] = waiting
         if self.rank < at[0]:

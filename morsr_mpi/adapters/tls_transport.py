@@ -23,7 +23,7 @@ from morsr_mpi.base.config import (
     TLS_REKEY_BYTES,
 )
 from morsr_mpi.base.errors import InternalError, ProtocolError
-from morsr_mpi.base.ports import Transport
+from morsr_mpi.base.ports import Clock, Transport
 from morsr_mpi.security.group_key import KEY_BYTES, TAG_BYTES, GroupKey
 
 #: Bytes by which a sealed slot is longer; the transport below has to carry that many more.
@@ -47,12 +47,13 @@ class TlsTransport:
         rekey_bytes: int = TLS_REKEY_BYTES,
         refused: Refused | None = None,
         cost: CpuCost | None = None,
+        clock: Clock | None = None,
     ) -> None:
-        """files, judge, refused, rekey_bytes: as of TlsPairs; cost: counts what all of it costs."""
+        """files, judge, refused, rekey_bytes, clock: as of TlsPairs; cost: of all of it."""
         self._cost = cost or CpuCost(SystemClock())
         self._inner = inner
         self.rank, self.size = inner.rank, inner.size
-        self._pairs = TlsPairs(inner.rank, files, judge, self._carry, refused, rekey_bytes)
+        self._pairs = TlsPairs(inner.rank, files, judge, self._carry, refused, rekey_bytes, clock)
         self._pairs.on_restart = self._say_again
         self._ready: deque[tuple[int, bytes]] = deque()
         self._key_message = b""
@@ -173,6 +174,7 @@ class TlsTransport:
             self._inner.send(dest, data, lane == URGENT)
 
     def _pump(self) -> None:
+        self._pairs.look()
         for source, frame in self._inner.poll():
             with self._cost:
                 messages = self._pairs.take(source, frame)

@@ -209,6 +209,8 @@ CLOCK_SKEW_SECONDS: Final = 300.0
 MAX_HANDSHAKE_BYTES: Final = 1 << 16
 #: Broken sessions of a pair that are replaced: a network that damages more carries nothing.
 MAX_TLS_RESTARTS: Final = 64
+#: A handshake that has not ended after this time is begun anew; twice as long after each.
+TLS_HANDSHAKE_SECONDS: Final = 10.0
 #: Lines of a log that say what was refused; beyond that it is only counted.
 MAX_REFUSAL_LINES: Final = 100
 #: A TLS session is replaced by a new handshake after this many bytes in one direction.

@@ -9,11 +9,13 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
+from morsr_mpi.adapters.clock import ManualClock
 from morsr_mpi.adapters.memory import MemoryNetwork
 from morsr_mpi.adapters.tls_pairs import HEAD
 from morsr_mpi.adapters.tls_transport import SEALED_SLOT_BYTES, TlsTransport
 from morsr_mpi.adapters.x509_authority import run_certificate
 from morsr_mpi.adapters.x509_verify import X509Identity
+from morsr_mpi.base.config import TLS_HANDSHAKE_SECONDS
 from morsr_mpi.base.digest import sha256
 from morsr_mpi.base.errors import AuthenticationError
 from morsr_mpi.security.envelope import (
@@ -49,7 +51,8 @@ def envelope(data: bytes) -> None:
         open_envelope(data, _RECIPIENT, lambda key: True)
 
 
-def _ends() -> tuple[MemoryNetwork, list[TlsTransport]]:
+def _ends() -> tuple[MemoryNetwork, ManualClock, list[TlsTransport]]:
+    clock = ManualClock()
     network = MemoryNetwork(2, slot_bytes=SEALED_SLOT_BYTES)
 
     def judge(rank: int, leaf: bytes) -> None:
@@ -57,7 +60,11 @@ def _ends() -> tuple[MemoryNetwork, list[TlsTransport]]:
             raise AuthenticationError("another certificate")
 
     files = [rank.tls_files(_LEAVES) for rank in _RANKS]
-    return network, [TlsTransport(network.transport(r), files[r], judge) for r in range(2)]
+    return (
+        network,
+        clock,
+        [TlsTransport(network.transport(r), files[r], judge, clock=clock) for r in range(2)],
+    )
 
 
 def handshake(data: bytes) -> None:
@@ -65,7 +72,7 @@ def handshake(data: bytes) -> None:
 
     Nothing false arrives, nothing breaks, and an honest pair finds together afterwards.
     """
-    network, ends = _ends()
+    network, clock, ends = _ends()
     for step in range(24):
         if data and step == data[0] % 4:
             queue = network.queues[data[0] // 4 % 2][data[0] // 8 % 2]
@@ -75,6 +82,7 @@ def handshake(data: bytes) -> None:
             assert end.poll() == [], "nobody has said anything"
     ends[0].send(1, b"all is well")
     for _ in range(24):
+        clock.sleep(TLS_HANDSHAKE_SECONDS / 4.0)
         for end in ends:
             for found in end.poll():
                 assert found == (0, b"all is well")
@@ -84,7 +92,7 @@ def handshake(data: bytes) -> None:
 
 def _handshakes() -> list[bytes]:
     """Sound heads with the bytes of a sound handshake behind them, for both sides."""
-    network, ends = _ends()
+    network, _, ends = _ends()
     frames = [frame for _, frame in [*network.queues[1][0], *network.queues[1][1]]]
     ends[1].poll()
     frames += [frame for _, frame in [*network.queues[0][0], *network.queues[0][1]]]

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from test_tls import drive, files, judge, live, transports
 from transport_contract import check_transport
 
+from morsr_mpi.adapters.clock import ManualClock
 from morsr_mpi.adapters.group import GroupTransport, Switch
 from morsr_mpi.adapters.memory import MemoryNetwork
 from morsr_mpi.adapters.memory_links import MemoryWorld
@@ -25,6 +26,7 @@ from morsr_mpi.base.config import (
     MAX_REFUSAL_LINES,
     MAX_TLS_RESTARTS,
     SLOT_BYTES,
+    TLS_HANDSHAKE_SECONDS,
 )
 from morsr_mpi.base.errors import AuthenticationError, InternalError
 from morsr_mpi.security.group_key import GroupKey
@@ -140,6 +142,27 @@ def test_damaged_handshakes_end_in_a_session_or_in_nothing(
         heard += settle(ends, 6)
     assert heard == [message for message in said if message in heard], "in order, nothing false"
     assert len(set(heard)) == len(heard)
+
+
+def test_a_record_that_never_ends_does_not_keep_a_pair_apart(live: Authority) -> None:
+    """Somebody puts the head of a long record in front of an honest hello: found by fuzzing."""
+    network, clock = MemoryNetwork(2, slot_bytes=SEALED_SLOT_BYTES), ManualClock()
+    log: list[str] = []
+    network.queues[1][1].append((0, HEAD.pack(1, 0, 0) + b"\x16\x03\x01\x40\x00\x01"))
+    ends = [
+        TlsTransport(
+            network.transport(r), files(live, r), judge, clock=clock,
+            refused=lambda _, why: log.append(why),
+        )
+        for r in range(2)
+    ]  # fmt: skip
+    settle(ends)
+    ends[0].send(1, b"swallowed, and said again")
+    assert settle(ends) == []
+    assert log == []
+    clock.sleep(TLS_HANDSHAKE_SECONDS)
+    assert settle(ends) == [b"swallowed, and said again"]
+    assert "no end of the handshake" in log[0]
 
 
 def test_what_is_refused_is_logged_a_bounded_number_of_times() -> None:
