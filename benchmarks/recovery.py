@@ -42,14 +42,17 @@ def first_pulse_after(
     """
     path = run / "ledger" / "journal.morsr"
     while time.monotonic() - since < limit:
-        grouped = False
+        grouped, before = False, None
         for position, data in enumerate(complete(path)):
             if position < records:
                 continue
             body = parse(decode_record(data, position))
             if grouped and isinstance(body, Pulse):
                 return time.monotonic() - since
-            grouped = grouped or isinstance(body, kind)
+            # The epoch behind a regroup record is that of survivors, not of a restarted job.
+            survivors = kind is Epoch and isinstance(before, Regroup)
+            grouped = grouped or (isinstance(body, kind) and not survivors)
+            before = body
         time.sleep(0.0005)
     return None
 
