@@ -33,6 +33,11 @@ _ORDINARY = 2
 _TESTS = 9
 
 
+#: Transports that are not closed in order. A collective that was given up stays pending, and MPI
+#: writes into its buffers when the last rank enters it: they must live as long as the process.
+_OPEN: list[MpiTransport] = []
+
+
 @dataclass(frozen=True, slots=True)
 class _Send:
     """A frame with MPI. bulk: what it counts towards MAX_PENDING_BULK_BYTES."""
@@ -73,6 +78,7 @@ class MpiTransport:
         self._receiving: deque[_Receive] = deque()
         self._unsent = 0
         self._status = MPI.Status()
+        _OPEN.append(self)
 
     def start_round(self, slot: bytes) -> None:
         """Start the collective."""
@@ -155,8 +161,9 @@ class MpiTransport:
 
     def close(self) -> None:
         """Free the communicator, unless something is still under way on it."""
-        if self._left and not self._sending and not self._receiving:
+        if self._left and not self._sending and not self._receiving and self._round is None:
             self._comm.Free()
+            _OPEN.remove(self)
 
     def _next_message(self) -> MPI.Message | None:
         """Return the next frame that has been announced; None when there is none."""

@@ -54,6 +54,8 @@ class MpiLinks:
         self._sending: dict[int, deque[tuple[MPI.Request, bytes]]] = {}
         self._queues: dict[int, deque[bytes]] = {}
         self._unsent = 0
+        #: Sends to the dead: MPI may still read what it was given.
+        self._given_up: list[tuple[MPI.Request, bytes]] = []
         self._receiving: deque[tuple[int, MPI.Request, bytearray]] = deque()
         self._status = MPI.Status()
 
@@ -70,7 +72,7 @@ class MpiLinks:
             self._comm.Ack_failed(count)
             for dest in self._dead:
                 self._unsent -= sum(map(len, self._queues.pop(dest, ())))
-                self._sending.pop(dest, None)
+                self._given_up.extend(self._sending.pop(dest, ()))
         group.Free()
         return self._dead
 
@@ -165,7 +167,7 @@ class MpiLinks:
             if not _is_loss(error):
                 raise
             self._unsent -= sum(map(len, self._queues.pop(dest, ())))
-            self._sending.pop(dest, None)
+            self._given_up.extend(self._sending.pop(dest, ()))
         if not queue:
             self._queues.pop(dest, None)
 
