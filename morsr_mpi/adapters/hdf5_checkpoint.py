@@ -138,6 +138,13 @@ def _digest(file: h5py.File, path: Path, name: str) -> bytes:
     raise InputError(f"{path} has no sound attribute {name}; it is damaged")
 
 
+def remove_later(directory: common.Pathlike, pulse: int) -> None:
+    """Remove checkpoints after more than so many pulses: the run went back behind them."""
+    for later, path in _by_age(Path(directory)):
+        if later > pulse:
+            path.unlink(missing_ok=True)
+
+
 def store_checkpoint(
     directory: common.Pathlike, checkpoint: Checkpoint, keys: EnvelopeKeys | None = None
 ) -> Path:
@@ -151,7 +158,8 @@ def store_checkpoint(
     path = where / checkpoint_name(checkpoint.pulse)
     save_checkpoint(path, checkpoint, keys)
     for _, old in _by_age(where)[CHECKPOINTS_KEPT:]:
-        old.unlink(missing_ok=True)
+        if old != path:  # after a rollback, later ones are removed next
+            old.unlink(missing_ok=True)
     return path
 
 

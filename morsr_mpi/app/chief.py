@@ -217,6 +217,11 @@ class Chief:
         )
         self.records.first(search)
 
+    def go_back(self, search: Search) -> None:
+        """The run goes back to a state: no checkpoint of a later one is to be resumed from."""
+        if self.records is not None:
+            self.records.go_back(search)
+
     def look(self, node: Node, search: Search, group: Group, requests: Requests) -> None:
         """Write what is due or asked for, and learn how long that takes."""
         wanted = requests.take_checkpoint()

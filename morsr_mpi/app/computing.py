@@ -53,7 +53,7 @@ class Computing:
         plain = [Explorer(problem, prepared) for _ in range(count)]
         if self._cache is None:
             return [Remembering(explorer) for explorer in plain]
-        return [Remembering(Cached(e, self._cache, problem.digest)) for e in plain]
+        return [Remembering(Cached(e, self._cache, problem.digest), e) for e in plain]
 
     def recover(self, share: Share, run: RunDirectory | None, committed: int) -> Recovered:
         """Return results beyond a checkpoint that the caches of all ranks have (`recovery`)."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from morsr_mpi.adapters.group import Switch
 from morsr_mpi.base import config
@@ -122,6 +122,8 @@ class Crew:
         #: Public key of each rank of the job that has been met; its messages must be signed.
         self.keys: dict[int, bytes] = {}
         self.received: Received | None = None
+        #: Ranks that are to leave, living as they are, and why.
+        self.expelled: dict[int, str] = {}
         self._links = links
         self._size = links.size
         self._clock = clock
@@ -245,14 +247,14 @@ class Crew:
     def regroup(self, committed: int) -> Plan:
         """Form a new group with those that are left; return its plan.
 
-        committed: pulses in this rank's state. Raises ExcludedError, and TooFewRanksError when
+        committed: how far this rank's state is. Raises ExcludedError, and TooFewRanksError when
         too few ranks answer for twice the hang timeout.
         """
         clock = self._clock
         attempt = Regroup(
             self.rank,
             self._size,
-            self.group,
+            replace(self.group, gone={**self.group.gone, **self.expelled}),
             phase=self.phase,
             committed=committed,
             now=clock.now(),

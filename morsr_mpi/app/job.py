@@ -11,11 +11,13 @@ from __future__ import annotations
 import secrets
 import struct
 import traceback
+from functools import partial
 
 from morsr_mpi.adapters.memory import MemoryNetwork
 from morsr_mpi.app import loop
 from morsr_mpi.app.account import gather, run_entries, summary
 from morsr_mpi.app.admission import Admission
+from morsr_mpi.app.after_loss import AfterLoss
 from morsr_mpi.app.agree import CommonError, Together
 from morsr_mpi.app.chief import Chief
 from morsr_mpi.app.computing import Computing
@@ -28,26 +30,32 @@ from morsr_mpi.app.node_data import NodeData
 from morsr_mpi.app.nodes import make_nodes
 from morsr_mpi.app.outcome import tell_ready
 from morsr_mpi.app.parts import Load, Outcome, Refusals, line_of, verdict_of
-from morsr_mpi.app.regrouping import Losses, Remembering, recorded
-from morsr_mpi.app.resume import restore, restore_state, share_start
+from morsr_mpi.app.regrouping import Losses, Remembering
+from morsr_mpi.app.resume import restore, share_start
 from morsr_mpi.app.rundir import RunDirectory
 from morsr_mpi.app.settings import Settings
 from morsr_mpi.app.sharing import Share
 from morsr_mpi.app.signals import Requests
 from morsr_mpi.app.standing import sections_of
 from morsr_mpi.app.task_ledger import TaskLedgers
-from morsr_mpi.base.errors import ExcludedError, InternalError, MorsrError, PeersLostError
+from morsr_mpi.base.errors import (
+    ExcludedError,
+    InternalError,
+    MorsrError,
+    PeersLostError,
+)
 from morsr_mpi.node.core import Node
 from morsr_mpi.objectives.problem import QuadraticProblem
 from morsr_mpi.objectives.solution import SolveResult
-from morsr_mpi.provenance.chain import Chain, ChainPoint
-from morsr_mpi.search.prepare import Prepared, prepare
+from morsr_mpi.provenance.chain import ChainPoint
+from morsr_mpi.search.prepare import Prepared
+from morsr_mpi.search.soundness import is_sound
 from morsr_mpi.search.state import Search
 from morsr_mpi.storage.memory_store import MemoryStore
-from morsr_mpi.wire.regrouping import END, SEARCH, START, Plan
+from morsr_mpi.wire.regrouping import END, SEARCH, START
 
 
-class Job:
+class Job(AfterLoss):
     """One rank's part in a run."""
 
     def __init__(
@@ -60,6 +68,7 @@ class Job:
         quiet: bool,
         guardian: Guardian | None,
     ) -> None:
+        super().__init__()
         world = admission.world
         self._admission = admission
         self._load = load
@@ -99,10 +108,6 @@ class Job:
         self._restarts = self._rounds_of_start = 0
         self.data = NodeData(settings.checkpoint_every, self._begin_at)
         self._found: list[loop.Outcome] | None = None
-
-    def rank_of(self, member: int) -> int:
-        """Return the number in the job of a member of the present group."""
-        return dict(enumerate(self._crew.group.members)).get(member, member)
 
     @property
     def others_go_on(self) -> bool:
@@ -159,6 +164,7 @@ class Job:
             except PeersLostError as loss:
                 if not self.others_go_on:
                     raise InternalError(f"the ranks lost each other: {loss}") from loss
+                self._judge(loss)
             self._regroup()
 
     def _start(self) -> None:
@@ -203,7 +209,7 @@ class Job:
 
         count = self._settings.ranks
         self._searches = together.agree(lambda: [search() for _ in range(count)], describe)
-        committed = self._searches[0].committed
+        committed, self._origin = self._searches[0].committed, self._searches[0].snapshot()
         at = together.agree_on(0, lambda: chief.open_journal(self._token, committed), describe)
         self._journal_at = at or ChainPoint()
         self._explorers = together.agree(
@@ -228,9 +234,13 @@ class Job:
             (self._signer, self._store),
             (first, size),
             self._journal_at,
+            partial(is_sound, self._explorers[0].anew),
         )
         self._tasks.open(self._run, self._nodes)
         self._chief.keep(self._searches[0], self._describe)
+        if self._rolled_back:
+            self._chief.go_back(self._searches[0])
+            self._rolled_back = False
         journal = self._chief.journal
         if len(self._nodes) == 1:
             hooks = self._hooks(0)
@@ -274,81 +284,6 @@ class Job:
         if crew.had_losses:
             crew.farewell(transport)
         return Outcome(result, outcome.stopped, together.rank, together.size, crew.had_losses)
-
-    # --- after a loss ----------------------------------------------------------------------
-    def _regroup(self) -> None:
-        """Form a group with those that are left, all in the newest state among them."""
-        crew = self._crew
-        for node, explorer in zip(self._nodes, self._explorers, strict=False):
-            explorer.known.update(node.finished_results())
-            self._chief.remember(node.close_records())
-            if node.has_met:
-                crew.keys.update(zip(crew.group.members, node.public_keys, strict=True))
-                self._journal_at = node.chain.point
-        self._tasks.break_off()
-        while True:
-            before = crew.group
-            committed = self._searches[0].committed if self._searches else 0
-            try:
-                plan = crew.regroup(committed)
-                if self._chief.superseded():  # while this rank was away
-                    self._chief.resign()
-                for text in self._losses.tell(before, crew.group):
-                    self._chief.warn(text)
-                    self._log(text)
-                if plan.phase == START:
-                    return
-                self._level(plan)
-                self._take_places(plan)
-            except PeersLostError:
-                continue
-            return
-
-    def _level(self, plan: Plan) -> None:
-        """Bring those behind to the state of the plan's source."""
-        crew, journal = self._crew, self._chief.journal
-        if crew.rank == plan.source and plan.behind:
-            records = tuple(journal.recent)
-            crew.send_state(plan, self._searches[0].snapshot(), records)
-        if crew.rank not in plan.behind:
-            return
-        if plan.phase == END and self._found is None:
-            raise ExcludedError("the run ended while this rank was still behind")
-        problem = self._problem = self._problem or self._load()
-        prepared = self._prepared = self._prepared or prepare(problem)
-        received = crew.receive_state(plan)
-        search = restore_state(received.snapshot(), problem, prepared, self._options)
-        self._searches = [search]
-        self._explorers = self._explorers or self._computing.explorers(problem, prepared, 1)
-        if self._chief.active:
-            self._journal_at = self._chief.catch_up(
-                self._journal_at, received.records, plan.committed
-            )
-        else:
-            journal.recent.extend(received.records)
-
-    def _take_places(self, plan: Plan) -> None:
-        """Become the chief, stay it, or stop being it; the chief records the new group."""
-        crew, chief = self._crew, self._chief
-        ended = plan.phase == END
-        if not crew.is_chief:
-            if chief.active:
-                chief.resign()
-            return
-        if not chief.active:
-            self._set_limits()
-            at = chief.succeed(self._token, plan.committed, self._restarts, ended=ended)
-            self._journal_at = at or self._journal_at
-            chief.narrate_again(self._ranks)
-            chief.note(f"rank {crew.rank} keeps the run directory from now on")
-            for text in self._losses.told:
-                chief.warn(text)
-            if ended and self._settings.run_dir is not None:
-                chief.keep(self._searches[0], self._describe)
-        if not ended and self._journal_at.count:  # else the genesis will name the new group
-            chain = Chain(self._journal_at)
-            chief.journal.append(chain.append(recorded(crew.group)))
-            self._journal_at = chain.point
 
     # --- what the loop and the files are told ----------------------------------------------
     @property

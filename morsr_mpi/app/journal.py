@@ -19,7 +19,7 @@ from morsr_mpi.app.fence import Fence
 from morsr_mpi.base.config import JOURNAL_BACKLOG_BYTES, JOURNAL_SYNC_SECONDS, RECENT_RECORDS
 from morsr_mpi.base.digest import sha256
 from morsr_mpi.base.errors import InputError, InternalError
-from morsr_mpi.provenance.bodies import Body, Epoch, Pulse, Seal, Stop, parse
+from morsr_mpi.provenance.bodies import Body, Epoch, Pulse, Rollback, Seal, Stop, parse
 from morsr_mpi.provenance.chain import Chain, ChainPoint
 from morsr_mpi.provenance.records import decode_record
 from morsr_mpi.provenance.steps import Step
@@ -179,6 +179,8 @@ def _next_pulse(records: list[bytes]) -> int:
         match _body(records, position):
             case Pulse(pulse=number) | Step(pulse=number):
                 return number + 1
+            case Rollback(committed=number):
+                return number
             case Epoch(committed=number) | Stop(committed=number) | Seal(committed=number):
                 return number
     return 0

@@ -7,16 +7,18 @@ or there is nothing to compute. A rank without work yields the processor, then s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from morsr_mpi.adapters.clock import SystemClock
 from morsr_mpi.adapters.memory import MemoryNetwork
 from morsr_mpi.app.accounting import Meter, MeteredSearch
+from morsr_mpi.app.hooks import Hooks as Hooks
+from morsr_mpi.app.hooks import LoopStats as LoopStats
 from morsr_mpi.app.jobs import ExplorerLike, Jobs
 from morsr_mpi.base import config
-from morsr_mpi.base.errors import InternalError
+from morsr_mpi.base.errors import ConvictedError, ExcludedError, InternalError
 from morsr_mpi.base.ports import Clock, Journal, Transport
 from morsr_mpi.node.core import Node
 from morsr_mpi.node.effects import (
@@ -24,10 +26,12 @@ from morsr_mpi.node.effects import (
     Cancel,
     Committed,
     Contributed,
+    Convicted,
     Evidence,
     Execute,
     Finished,
     Log,
+    Recheck,
     SendFrame,
     StartRound,
     Yield,
@@ -45,60 +49,6 @@ from morsr_mpi.node.events import (
 )
 from morsr_mpi.wire.kinds import Priority
 from morsr_mpi.wire.slots import EMPTY_SLOT
-
-
-def _never() -> str:
-    return ""
-
-
-@dataclass
-class Hooks:
-    """What the application wants to know, all called between events.
-
-    on_commit: the search after each commit; on_progress: the search and the
-    last pulse committed, at most every `config.PROGRESS_SECONDS`, and at the end;
-    on_evidence: name and bytes of evidence against a rank;
-    on_tasks: this rank's part in commits that were decided; stop_requested: a reason to stop, ""
-    for none, asked every `config.STOP_POLL_SECONDS` (checkpoints are taken then, in the middle
-    of pulses too); log: lines for an operator.
-    """
-
-    on_commit: Callable[[Any], None] | None = None
-    on_progress: Callable[[Any, int], None] | None = None
-    on_evidence: Callable[[str, bytes], None] | None = None
-    on_tasks: Callable[[Contributed], None] | None = None
-    stop_requested: Callable[[], str] = _never
-    log: Callable[[str], None] | None = None
-
-
-@dataclass
-class LoopStats:
-    """What one rank did. Seconds; bytes of slots (padding included) and frames handed over.
-
-    tasks, work: finished ones; known: tasks among them whose results were here; cancelled,
-    wasted: given up, and the work units lost with that;
-    cpu: seconds by category of `accounting.CATEGORIES`; busy: wall seconds with a task to
-    compute; sent: bytes of frames and slots with content, by kind.
-    """
-
-    tasks: int = 0
-    known: int = 0
-    cancelled: int = 0
-    work: int = 0
-    wasted: int = 0
-    rounds: int = 0
-    cpu: dict[str, float] = field(default_factory=dict)
-    total_cpu: float = 0.0
-    wall: float = 0.0
-    busy: float = 0.0
-    slot_bytes: int = 0
-    frame_bytes: int = 0
-    received_bytes: int = 0
-
-    @property
-    def explore_cpu(self) -> float:
-        """CPU seconds in tasks."""
-        return self.cpu.get("explore", 0.0)
 
 
 class NodeLoop:
@@ -124,7 +74,7 @@ class NodeLoop:
         self._clock = clock
         self._journal = journal
         self._hooks = hooks or Hooks()
-        self._jobs = Jobs(explorer, clock)
+        self._jobs = Jobs(explorer, clock, getattr(explorer, "anew", None))
         self._left = False
         self._in_round = False
         self._round_at = float("-inf")
@@ -134,6 +84,7 @@ class NodeLoop:
         self._relay_at = float("-inf")
         self._turn_at = clock.now()
         self._had_jobs = False
+        self._verdicts: list[tuple[float, Convicted]] = []
         self._gap = 0.0  # longest between two turns: a machine that is slow makes all ranks late
         self._cpu_at = clock.cpu()
         self._wall_at = clock.now()
@@ -162,6 +113,11 @@ class NodeLoop:
 
     def _turn(self, now: float) -> bool:
         busy = self._look_after(now)
+        if self._verdicts and now >= self._verdicts[0][0] + config.FAREWELL_TO_LIARS_SECONDS:
+            verdict = self._verdicts[0][1]  # by now the others have the votes behind it
+            if self.node.settings.rank in verdict.ranks:
+                raise ExcludedError(f"the others went on without this one: {verdict.why}")
+            raise ConvictedError(verdict.ranks, verdict.why)
         if self.stopped is not None:  # others may still ask for something
             self._left = self._transport.leave()
             return busy
@@ -242,7 +198,8 @@ class NodeLoop:
 
     def _slice(self, now: float) -> None:
         """Compute for a while, and give the node what is finished."""
-        done = self.meter.measure("explore", lambda: self._jobs.slice(now))
+        what = "check" if self._jobs.checking else "explore"
+        done = self.meter.measure(what, lambda: self._jobs.slice(now))
         if done:
             self._apply(TasksDone(tuple(done)))
 
@@ -254,6 +211,8 @@ class NodeLoop:
             match effect:
                 case Execute():
                     self._jobs.add(effect.pulse, effect.index, effect.task)
+                case Recheck():
+                    self._jobs.add_anew(effect.pulse, effect.index, effect.task, effect.after)
                 case StartRound():
                     self._transport.start_round(effect.slot)
                     self.stats.slot_bytes += len(effect.slot)
@@ -267,6 +226,8 @@ class NodeLoop:
                 case Evidence():
                     if self._hooks.on_evidence is not None:
                         self._hooks.on_evidence(effect.name, effect.data)
+                case Convicted():
+                    self._verdicts.append((self._clock.now(), effect))
                 case Committed():
                     self._committed(effect.pulse)
                 case Cancel():

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 
 from morsr_mpi.app.admission import Admission
 from morsr_mpi.app.settings import Settings
 from morsr_mpi.base.ports import Signer, Store
+from morsr_mpi.node.claims import Sound
 from morsr_mpi.node.core import Node
 from morsr_mpi.node.settings import NodeSettings
 from morsr_mpi.provenance.chain import ChainPoint
@@ -21,12 +23,15 @@ def make_nodes(
     own: tuple[Signer, Store],
     place: tuple[int, int],
     journal_at: ChainPoint,
+    sound: Sound,
 ) -> list[Node]:
     """Return a node for each search.
 
     own: signer and store of the first; place: number of the first in its group, and the group's
-    size; journal_at: where the journal stands.
+    size; journal_at: where the journal stands; sound: whether a result may be one of a task.
+    Ranks that share a process share its faults: they do not check each other.
     """
+    checks = (settings.recheck, settings.redundancy) if len(searches) == 1 else (0.0, 1)
     options = settings.search_options()
     left = tuple((item.rank, item.reason) for item in admission.left)
     first, size = place
@@ -41,7 +46,10 @@ def make_nodes(
             lag=options.lag,
             free=options.free,
             dedicated=settings.coordinator == "dedicated",
+            recheck=checks[0],
+            redundancy=checks[1],
+            secret=secrets.token_bytes(32),
             agreed=(options.work, left, *options.recorded()),
         )
-        nodes.append(Node(node_settings, search, signer, store, journal_at))
+        nodes.append(Node(node_settings, search, signer, store, journal_at, sound))
     return nodes

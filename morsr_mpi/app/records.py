@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from morsr_mpi.adapters.envelope_files import EnvelopeKeys
-from morsr_mpi.adapters.hdf5_checkpoint import store_checkpoint
+from morsr_mpi.adapters.hdf5_checkpoint import remove_later, store_checkpoint
 from morsr_mpi.adapters.hdf5_problem import save_problem
 from morsr_mpi.adapters.hdf5_result import save_result
 from morsr_mpi.app.fence import Fence
@@ -80,6 +80,16 @@ class Records:
         if not any(self._run.checkpoints.glob("checkpoint-*.h5")):
             checkpoint = checkpoint_of(search, Sections())
             self._writer.submit("checkpoint", lambda: self._store(checkpoint))
+
+    def go_back(self, search: Search) -> None:
+        """Have the state written that the run goes back to, and all later ones removed."""
+        checkpoint, self._waiting = checkpoint_of(search, Sections()), None
+
+        def write() -> None:
+            self._store(checkpoint)
+            remove_later(self._run.checkpoints, checkpoint.pulse)
+
+        self._writer.submit("checkpoint", write)
 
     def look(
         self, search: Search, sections: Callable[[], Sections], recorded: int, wanted: bool

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from morsr_mpi.adapters.envelope_files import EnvelopeKeys
-from morsr_mpi.base.config import HANG_TIMEOUT_SECONDS
+from morsr_mpi.base.config import DEFAULT_RECHECK, HANG_TIMEOUT_SECONDS
 from morsr_mpi.base.errors import UsageError
 from morsr_mpi.search.options import DEFAULT_FRONTIER_LIMIT, DEFAULT_WORK, SearchOptions
 from morsr_mpi.security.envelope import SUITES
@@ -24,8 +24,9 @@ class Settings:
     run_dir: None keeps everything in memory. keys: directory of certificates that prove who
     the ranks are. cache: directory of this node that keeps results for later runs. envelope: in
     which to put checkpoints, with the keys of envelope_keys, by default those in keys; sealed
-    checkpoints are opened with them too. Times in hours and seconds. Raises UsageError for values
-    that make no sense.
+    checkpoints are opened with them too. recheck:
+    probability with which another rank computes a task again; redundancy: ranks that compute
+    each task. Times in hours and seconds. Raises UsageError for values that make no sense.
     """
 
     work: int | None = DEFAULT_WORK
@@ -37,6 +38,8 @@ class Settings:
     max_hours: float | None = None
     coordinator: str = "working"
     security: str = "sign"
+    recheck: float = DEFAULT_RECHECK
+    redundancy: int = 1
     keys: Path | None = None
     cache: Path | None = None
     envelope: str = "none"
@@ -62,6 +65,15 @@ class Settings:
         ):
             if seconds is not None and not 0.0 < seconds < float("inf"):
                 raise UsageError(f"{name} must be positive and finite, not {seconds!r}")
+        if not 0.0 <= self.recheck <= 1.0:
+            raise UsageError(f"recheck is a probability from 0 to 1, not {self.recheck!r}")
+        if self.redundancy < 1:
+            raise UsageError(f"redundancy counts ranks, 1 or more, not {self.redundancy!r}")
+        if self.redundancy > 1 and (self.security == "off" or self.asynchrony == "free"):
+            raise UsageError(
+                "redundancy compares what ranks have signed, in the order of pulses: not with "
+                "security off, nor with async free"
+            )
         if not 1 <= self.ranks <= MAX_RANKS_IN_PROCESS:
             raise UsageError(
                 f"ranks in one process: 1 to {MAX_RANKS_IN_PROCESS}, not {self.ranks}; for more "

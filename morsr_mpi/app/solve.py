@@ -19,6 +19,7 @@ from morsr_mpi.app.signals import Requests
 from morsr_mpi.app.world import open_world
 from morsr_mpi.base.errors import (
     ExcludedError,
+    HostFaultError,
     InternalError,
     MorsrError,
     TooFewRanksError,
@@ -69,7 +70,8 @@ def run_solve(
                 exc.rank = job.rank_of(exc.rank)
                 raise
             line = exc if isinstance(exc, MorsrError) else InternalError(job.internal_line(exc))
-            if isinstance(exc, ExcludedError) or (line is not exc and job.others_go_on):
+            alone = line is not exc or isinstance(exc, HostFaultError)
+            if isinstance(exc, ExcludedError) or (alone and job.others_go_on):
                 die(f"rank {info.rank}: {line}")
             if isinstance(exc, TooFewRanksError):
                 leave(f"rank {info.rank}: {line}", line.exit_code)

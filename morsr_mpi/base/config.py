@@ -73,6 +73,20 @@ RESENDS_UNTIL_STALLED: Final = 20
 #: Pulses of one vote, and pulses that may be committed ahead of the last decision.
 MAX_BALLOT_PULSES: Final = 256
 MAX_SPECULATIVE_PULSES: Final = 512
+#: Probability with which somebody computes again what another rank found.
+DEFAULT_RECHECK: Final = 0.02
+#: Bytes of frames kept as proofs of what was claimed, until that is checked.
+MAX_PROOF_BYTES: Final = 32 << 20
+#: Bytes of results kept, so that they need not be computed again after a rollback.
+MAX_KEPT_RESULT_BYTES: Final = 64 << 20
+#: After a decision that ranks leave, so long all are served who have not heard of it.
+FAREWELL_TO_LIARS_SECONDS: Final = 0.1
+#: Accusations waiting for this rank to find out; each rank needs one.
+MAX_ACCUSATIONS: Final = 256
+#: A rank that is alone with its finding gives up this many seconds later, and so many times
+#: what its own recheck took: the others have to compute the task too.
+DISPUTE_SECONDS: Final = 20.0
+DISPUTE_PATIENCE: Final = 8.0
 #: Commits are put to the vote this often; each vote costs every rank some milliseconds.
 VOTE_SECONDS: Final = 0.25
 #: A coordinator with something to bring about is given this long before it is replaced.

@@ -50,6 +50,10 @@ class InternalError(MorsrError):
     exit_code = EXIT_INTERNAL
 
 
+class HostFaultError(InternalError):
+    """This rank computed wrongly; the others can go on without it."""
+
+
 class ProtocolError(MorsrError):
     """A peer sent something that no honest peer sends; names the sender."""
 
@@ -61,6 +65,22 @@ class PeersLostError(MorsrError):
 
     Never shown: whoever runs the group regroups with those that are left.
     """
+
+
+class StateDiffersError(PeersLostError):
+    """The others agreed on another outcome than this rank's: it needs their state."""
+
+
+class ConvictedError(PeersLostError):
+    """A quorum decided that living ranks leave: they computed wrongly.
+
+    ranks: by their numbers in the group; why: the grounds, for people.
+    """
+
+    def __init__(self, ranks: tuple[int, ...], why: str) -> None:
+        super().__init__(why)
+        self.ranks = ranks
+        self.why = why
 
 
 class ExcludedError(MorsrError):

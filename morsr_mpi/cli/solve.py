@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from morsr_mpi.base.config import DEFAULT_RECHECK
 from morsr_mpi.cli.options import positive, work_units
 
 
@@ -98,6 +99,22 @@ from morsr_mpi.cli.options import positive, work_units
     help="Keys of envelopes, to write and to resume sealed checkpoints; default: --keys.",
 )
 @click.option(
+    "--recheck",
+    type=click.FloatRange(0.0, 1.0),
+    metavar="P",
+    default=DEFAULT_RECHECK,
+    show_default=True,
+    help="Probability with which another rank computes a task again, to find wrong ones.",
+)
+@click.option(
+    "--redundancy",
+    type=click.IntRange(1),
+    metavar="R",
+    default=1,
+    show_default=True,
+    help="Ranks that compute each task.",
+)
+@click.option(
     "--checkpoint-every",
     type=positive,
     metavar="S",
@@ -132,6 +149,8 @@ def command(
     cache: Path | None,
     envelope: str,
     envelope_keys: Path | None,
+    recheck: float,
+    redundancy: int,
     checkpoint_every: float,
     hang_timeout: float,
     resume: bool,
@@ -160,6 +179,8 @@ def command(
         cache=cache,
         envelope=envelope,
         envelope_keys=envelope_keys,
+        recheck=recheck,
+        redundancy=redundancy,
         checkpoint_every=checkpoint_every,
         hang_timeout=hang_timeout,
         resume=resume,

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NoReturn
 
 from morsr_mpi.base.config import (
     MAX_BALLOT_PULSES,
@@ -20,7 +21,7 @@ from morsr_mpi.base.config import (
     VOTE_PATIENCE_SECONDS,
     VOTE_SECONDS,
 )
-from morsr_mpi.base.errors import InternalError, ProtocolError
+from morsr_mpi.base.errors import InternalError, ProtocolError, StateDiffersError
 from morsr_mpi.base.ports import Signer
 from morsr_mpi.consensus import effects as fx
 from morsr_mpi.consensus import events as ev
@@ -30,19 +31,22 @@ from morsr_mpi.consensus.evidence import EVIDENCE_PREFIX, DoubleVote
 from morsr_mpi.consensus.messages import decode_message, encode_message
 from morsr_mpi.consensus.values import Leave, decode_value
 from morsr_mpi.consensus.votes import VoteKind
+from morsr_mpi.node.accusations import Accusations
 from morsr_mpi.node.ballot import Commit, PulseRange
+from morsr_mpi.node.claims import ClaimBook
+from morsr_mpi.node.wrong_result import WRONG_RESULT_PREFIX, WrongResult
 from morsr_mpi.provenance.bodies import Certified
 
 
 @dataclass
 class Outcome:
     """What agreement wants of the node: votes to send, as (rank, bytes); bodies of records;
-    evidence; ranks excluded with the grounds; lines for the log."""
+    evidence, by name; ranks excluded, and why; lines for the log."""
 
     votes: list[tuple[int, bytes]] = field(default_factory=list)
     records: list[Commit | Certified] = field(default_factory=list)
-    evidence: list[DoubleVote] = field(default_factory=list)
-    excluded: list[Leave] = field(default_factory=list)
+    evidence: list[tuple[str, bytes]] = field(default_factory=list)
+    excluded: list[tuple[Leave, str]] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
 
 
@@ -56,11 +60,15 @@ class Agreement:
         keys: Mapping[int, bytes],
         signer: Signer,
         committed: int,
+        claims: ClaimBook,
     ) -> None:
-        """committed: pulses in the state that the ranks started from."""
+        """committed: pulses in the state that the ranks started from; claims: what this rank
+        finds out about the results of others."""
         self.certified = committed
         self.convicted: set[int] = set()
         self._rank, self._run, self._keys, self._signer = rank, run, dict(keys), signer
+        self._claims = claims
+        self._accusations = Accusations(run, list(keys.values()), signer, claims)
         self._core = ByzantineConsensus(rank, run, keys, signer)
         self._own: deque[Commit] = deque()
         self._next = committed
@@ -72,6 +80,8 @@ class Agreement:
         self._deadline: tuple[float, int] | None = None
         self._resent_at = 0.0
         self._proposed_at = float("-inf")
+        self._over = False
+        self._own_since = 0.0
         self._out = Outcome()
 
     # --- what others may ask -------------------------------------------------------------
@@ -89,6 +99,11 @@ class Agreement:
     def settled(self) -> bool:
         """Whether everything committed here is certified, and its certificate recorded."""
         return not self._own and not self._decided and self._handed_on
+
+    @property
+    def guilty(self) -> frozenset[int]:
+        """Ranks that this rank finds guilty of a wrong result."""
+        return frozenset(self._accusations.guilty)
 
     @property
     def uncertified(self) -> Sequence[Commit]:
@@ -122,12 +137,38 @@ class Agreement:
         if data.startswith(EVIDENCE_PREFIX):
             self._hear_evidence(sender, data)
             return
+        if data.startswith(WRONG_RESULT_PREFIX):
+            self._accusations.hear(data, sender)
+            self.look()
+            return
         self._apply(ev.Received(sender, decode_message(data, sender)))
+
+    def look(self) -> None:
+        """This rank may have found out something about results of others."""
+        found, lines = self._accusations.judged()
+        self._out.lines.extend(lines)
+        for culprit, proof in found:
+            self.accuse(culprit, proof)
+        self._answer()
+
+    def accuse(self, culprit: int, proof: WrongResult) -> None:
+        """This rank finds that another computed wrongly: show it to all, and have it leave."""
+        if self._accusations.find(culprit, proof):
+            name = f"wrong-result-{culprit}-{proof.pulse}-{proof.index}.bin"
+            self._show(name, proof.encode())
+            self._out.lines.append(
+                f"rank {culprit} computed task {proof.index} of pulse {proof.pulse} wrongly"
+            )
+            self.propose()
 
     def tick(self, now: float, waiting: bool) -> None:
         """Time passed. waiting: something should happen that only the coordinator can bring."""
         self._now = now
-        if self._own or waiting:
+        leaving = self._accusations.proposal(self._core.members.ranks) is not None
+        if not self._own:
+            self._own_since = now
+        late = now - self._own_since >= 2.0 * self._claims.longest  # others check too
+        if (self._own and late) or waiting or leaving:
             self._apply(ev.Expect())
         deadline = self._deadline
         if deadline is not None and now >= deadline[0]:
@@ -151,7 +192,12 @@ class Agreement:
 
         closing: nothing follows, so that the last certificate is handed on too.
         """
-        if not self._core.wants_proposal or self._decided:
+        if not self._core.wants_proposal or self._decided or self._over:
+            return
+        leave = self._accusations.proposal(self._core.members.ranks)
+        if leave is not None:
+            self._apply(ev.Expect())
+            self._apply(ev.Propose(leave.encode()))
             return
         bodies: list[Commit] = []
         size = 0
@@ -220,9 +266,13 @@ class Agreement:
         if proof.culprit in self.convicted:
             return
         self.convicted.add(proof.culprit)
-        self._out.evidence.append(proof)
         self._out.lines.append(f"rank {proof.culprit} voted twice")
-        data = proof.encode()
+        name = f"double-vote-{proof.culprit}-{proof.first.subject.height}.bin"
+        self._show(name, proof.encode())
+
+    def _show(self, name: str, data: bytes) -> None:
+        """Keep evidence, and send it to all."""
+        self._out.evidence.append((name, data))
         others = (rank for rank in self._core.members.ranks if rank != self._rank)
         self._out.votes.extend((rank, data) for rank in others)
 
@@ -263,8 +313,10 @@ class Agreement:
             VoteKind.COMMIT, self._run, self._keys, self._signer
         )
 
-    def _guilty(self, leave: Leave) -> bool:
-        """Whether the grounds for an exclusion hold."""
+    def _guilty(self, leave: Leave) -> bool | None:
+        """Whether the grounds for an exclusion hold; None until this rank knows."""
+        if leave.grounds.startswith(WRONG_RESULT_PREFIX):
+            return self._accusations.verdict(leave)
         try:
             proof = DoubleVote.decode(leave.grounds)
         except ValueError:
@@ -277,15 +329,24 @@ class Agreement:
         self._checks.clear()
         value = decode_value(decided.value)
         if isinstance(value, Leave):
-            self._out.excluded.append(value)
+            ranks = ", ".join(map(str, value.ranks))
+            wrong = value.grounds.startswith(WRONG_RESULT_PREFIX)
+            why = f"rank {ranks} {'computed wrongly' if wrong else 'voted twice'}"
+            self._out.excluded.append((value, why))
+            self._over = True  # what follows is another group's
             return
         if not decided.believed:
-            raise InternalError(
-                f"the other ranks agreed on an outcome of pulses from {self.certified} on that "
-                "this rank finds wrong: this host computes wrongly"
+            self._differ(
+                f"an outcome of pulses from {self.certified} on that this rank finds wrong"
             )
         self._decided.append((PulseRange.parse(value.payload), decided.certificate))
         self._apply_decided()
+
+    def _differ(self, what: str) -> NoReturn:
+        """The others agreed on something else: on a right result, where there were two, or this
+        host computes wrongly."""
+        text = f"the other ranks agreed on {what}: this host may compute wrongly"
+        raise StateDiffersError(text) if self._claims.able else InternalError(text)
 
     def _apply_decided(self) -> None:
         """Carry out decisions as far as this rank has committed their pulses itself."""
@@ -293,9 +354,8 @@ class Agreement:
             found, certificate = self._decided.popleft()
             own = [self._own.popleft() for _ in found.steps]
             if not found.fits(own, len(self._keys)):
-                raise InternalError(
-                    f"the other ranks agreed on another outcome of pulses {found.first} to "
-                    f"{found.end - 1} than this rank found: this host computes wrongly"
+                self._differ(
+                    f"another outcome of pulses {found.first} to {found.end - 1} than this rank"
                 )
             if found.previous:
                 self._out.records.append(Certified(found.previous))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 
 from morsr_mpi.base.config import MAX_PENDING_FRAMES, MAX_PULSE_SKEW
@@ -9,8 +10,16 @@ from morsr_mpi.base.errors import ProtocolError
 from morsr_mpi.base.ports import Signer
 from morsr_mpi.node.agreement import Agreement
 from morsr_mpi.node.ballot import Commit
+from morsr_mpi.node.claims import ClaimBook
 from morsr_mpi.node.contributions import ContributionBook, Places
-from morsr_mpi.node.effects import AppendRecord, Effect, Evidence, Log
+from morsr_mpi.node.effects import (
+    AppendRecord,
+    Convicted,
+    Effect,
+    Evidence,
+    Log,
+)
+from morsr_mpi.node.events import TaskDone
 from morsr_mpi.node.records import RecordBook, contributors_of
 from morsr_mpi.node.settings import NodeSettings
 from morsr_mpi.node.startup import Roster
@@ -36,10 +45,14 @@ class Certifier:
         roster: Roster,
         signer: Signer,
         committed: int,
+        claims: ClaimBook,
         send: Send,
         emit: Emit,
     ) -> None:
-        """committed: pulses in the state the ranks started from."""
+        """committed: pulses in the state the ranks started from; claims: what this rank checks
+        before it votes."""
+        self._claims = claims
+        self._unchecked: deque[Commit] = deque()
         self.tasks_by_rank = [0] * settings.size
         self._chain: Chain = roster.chain
         self._send = send
@@ -48,7 +61,7 @@ class Certifier:
         self._ahead: list[tuple[int, Message]] = []
         self._contributions = ContributionBook(settings.rank)
         keys = dict(enumerate(roster.keys))
-        self._agreement = Agreement(settings.rank, roster.run, keys, signer, committed)
+        self._agreement = Agreement(settings.rank, roster.run, keys, signer, committed, claims)
 
     @property
     def view(self) -> int:
@@ -71,9 +84,14 @@ class Certifier:
         return self._agreement.decided
 
     @property
+    def guilty(self) -> frozenset[int]:
+        """Ranks that this rank finds guilty of a wrong result."""
+        return self._agreement.guilty
+
+    @property
     def uncertified(self) -> list[Commit]:
         """Commits that are not decided."""
-        return list(self._agreement.uncertified)
+        return [*self._agreement.uncertified, *self._unchecked]
 
     def keeps(self, sender: int, message: Message, view: int) -> bool:
         """Keep what a later coordinator says before its view has begun here; False for the rest.
@@ -107,26 +125,61 @@ class Certifier:
         self._contributions.hold(commit, tasks)
 
     def commit(self, body: Commit) -> None:
-        """A pulse was committed here."""
-        self._agreement.commit(body)
+        """A pulse was committed here: it comes to the vote once it is checked."""
+        self._unchecked.append(body)
+        self._release()
         self._carry_out()
+
+    def done(self, task: TaskDone) -> None:
+        """A task of another rank was computed anew here."""
+        self._claims.done(task)
+        self._look()
+
+    def _look(self) -> None:
+        """Carry out what follows from checks."""
+        out = self._claims.take()
+        for effect in out.effects:
+            self._emit(effect)
+        for line in out.lines:
+            self._emit(Log(line))
+        for rank, proof in out.accused:
+            self._agreement.accuse(rank, proof)
+        self._agreement.look()
+        self._release()
+        self._carry_out()
+
+    def _release(self) -> None:
+        """Put to the vote what is checked. What the others have decided needs no vote of ours."""
+        waiting = self._unchecked
+        while waiting and (
+            self._claims.settled(waiting[0].pulse) or waiting[0].pulse < self.decided
+        ):
+            self._agreement.commit(waiting.popleft())
 
     def hear(self, sender: int, message: Vote) -> None:
         """A vote came. Raises ProtocolError for what is none."""
         self._agreement.hear(sender, message.body)
         self._carry_out()
 
-    def tick(self, now: float, waiting: bool) -> None:
-        """Time passed; waiting: the coordinator has something to bring about."""
+    def tick(self, now: float, waiting: bool, difference: str) -> None:
+        """Time passed; waiting: the coordinator has something to bring about; difference: how
+        another rank's state differs from ours, if it does."""
+        self._claims.tick(now)
+        self._claims.differ(difference)
+        self._claims.certified(self.certified)
         self._agreement.tick(now, waiting)
-        self._carry_out()
+        self._look()
 
     def give_up(self) -> list[Commit]:
         """Return the commits that nobody will certify any more: the others are lost."""
-        return self._agreement.give_up()
+        found = [*self._agreement.give_up(), *self._unchecked]
+        self._unchecked.clear()
+        return found
 
     def close(self) -> bool:
-        """Nothing more is committed: whether all of it is certified and recorded."""
+        """Nothing more is committed: whether all of it is checked, certified and recorded."""
+        if self._unchecked or not self._claims.idle:
+            return False
         if not self._agreement.settled:
             self._agreement.propose(closing=True)
             self._carry_out()
@@ -144,8 +197,9 @@ class Certifier:
         mine = self._contributions.take([b for b in out.records if not isinstance(b, Certified)])
         if mine is not None:
             self._emit(mine)
-        for proof in out.evidence:
-            name = f"double-vote-{proof.culprit}-{proof.first.subject.height}.bin"
-            self._emit(Evidence(name, proof.encode()))
+        for name, data in out.evidence:
+            self._emit(Evidence(name, data))
         for line in out.lines:
             self._emit(Log(line))
+        for leave, why in out.excluded:
+            self._emit(Convicted(leave.ranks, why))

@@ -14,6 +14,7 @@ from morsr_mpi.base.errors import InternalError, ProtocolError
 from morsr_mpi.base.ports import SearchMachine, Signer, Store
 from morsr_mpi.node.certifier import Certifier
 from morsr_mpi.node.channel import Channel
+from morsr_mpi.node.claims import ClaimBook, Sound
 from morsr_mpi.node.effects import (
     AppendRecord,
     Committed,
@@ -40,7 +41,7 @@ from morsr_mpi.node.free import FreeBook
 from morsr_mpi.node.inbox import Heard
 from morsr_mpi.node.life import LifeSigns
 from morsr_mpi.node.orders import ChamberScheduler
-from morsr_mpi.node.pulses import PulseBook
+from morsr_mpi.node.pulses import PlansDifferError, PulseBook
 from morsr_mpi.node.records import RecordBook
 from morsr_mpi.node.settings import NodeSettings
 from morsr_mpi.node.startup import Roster, hello_slot, open_roster
@@ -75,8 +76,11 @@ class Node(NodeFacts):
         signer: Signer,
         store: Store,
         journal_at: ChainPoint | None = None,
+        sound: Sound | None = None,
     ) -> None:
-        """search: S, the same on all ranks; journal_at: where rank 0's journal stands."""
+        """search: S, the same on all ranks; journal_at: where rank 0's journal stands; sound:
+        whether a result may be one of a task, looked at before it is used."""
+        self._sound = sound
         self.settings = settings
         self.search = search
         self._signer = signer
@@ -119,7 +123,8 @@ class Node(NodeFacts):
                 self._life.tick(event)
                 self._rebalance()
                 if self._roster is not None:
-                    self._votes.tick(event.now, self._own_done is None and self._waits())
+                    waits = self._own_done is None and self._waits()
+                    self._votes.tick(event.now, waits, self._watch.difference)
             case RoundLate():
                 self._round_late()
             case StopRequested():
@@ -206,7 +211,9 @@ class Node(NodeFacts):
 
     def _tasks_done(self, tasks: Sequence[TaskDone]) -> None:
         for task in tasks:
-            if self._work.done(task):
+            if task.anew:
+                self._votes.done(task)
+            elif self._work.done(task):
                 self._channel.add_result(task.pulse, task.index, task.result)
 
     def _meet(self, slots: tuple[bytes, ...]) -> None:
@@ -215,15 +222,16 @@ class Node(NodeFacts):
         self._effects.append(AppendRecord(roster.record))
         self._channel = Channel(settings, self._signer, roster.run, roster.keys)
         scheduler = ChamberScheduler(roster.capacities, settings.lag)
-        self._work = PulseWork(
-            settings, self._pulses, scheduler, self._fetch, self._refuse, self._free
-        )
-        self._watch = StateWatch(
-            settings.rank, settings.size, settings.lag, search.committed, search.state_digest()
-        )
-        self._votes = Certifier(
-            settings, roster, self._signer, search.committed, self._send, self._emit
-        )
+        signed = bool(self._signer.signature_bytes)
+        self._claims = ClaimBook(settings, signed, self._sound, self._tick.now)
+        self._records.patient = self._claims.able
+        books = (self._fetch, self._claims, self._free)
+        self._work = PulseWork(settings, self._pulses, scheduler, self._refuse, *books)
+        at = (search.committed, search.state_digest())
+        self._claims.reached(*at)
+        self._watch = StateWatch(settings, *at, patient=self._claims.able)
+        votes = (settings, roster, self._signer, search.committed, self._claims)
+        self._votes = Certifier(*votes, self._send, self._emit)
         self._roster = roster
         if self._stop.reason and not self._work.coordinating:
             self._channel.say(StopRequest(self._stop.reason))
@@ -232,6 +240,7 @@ class Node(NodeFacts):
             self._frame(event)
 
     def _take(self, heard: Heard) -> None:
+        self._claims.heard(heard)
         self._watch.hear(heard.sender, heard.committed, heard.state)
         for message in heard.messages:
             self._hear(heard.sender, message, self._message)
@@ -241,6 +250,8 @@ class Node(NodeFacts):
             handle(sender, message)
         except ProtocolError as error:
             self._refuse(sender, error)
+        except PlansDifferError as error:
+            self._watch.differ(str(error))
 
     def _refuse(self, sender: int, error: ProtocolError) -> None:
         """Count a message that was refused, and go on without it."""
@@ -327,6 +338,7 @@ class Node(NodeFacts):
         body = self._pulses.commit()
         self._votes.hold(body.pulse, [(pulse.number, task) for task in pulse.tasks])
         self._watch.advance(body.pulse + 1, body.state)
+        self._claims.reached(body.pulse + 1, body.state)
         self._fetch.release(self._watch.slowest)
         self._records.add(body, pulse.ranks)
         if self._work.coordinating:

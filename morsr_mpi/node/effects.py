@@ -34,6 +34,19 @@ class Execute:
 
 
 @dataclass(frozen=True, slots=True)
+class Recheck:
+    """Compute a task anew, whatever is known of it, and report it in `TasksDone` as such.
+
+    after: the pulse after whose tasks it comes; -1: before all others.
+    """
+
+    pulse: int
+    index: int
+    task: TaskLike
+    after: int = -1
+
+
+@dataclass(frozen=True, slots=True)
 class Cancel:
     """Do not start or finish this task: its result is here, or nobody needs it."""
 
@@ -100,6 +113,14 @@ class Contributed:
 
 
 @dataclass(frozen=True, slots=True)
+class Convicted:
+    """A quorum decided that these ranks leave, and why; no event may follow."""
+
+    ranks: tuple[int, ...]
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """The run is over on all ranks, in the same state. stopped: why early; "" if it is done."""
 
@@ -110,6 +131,7 @@ Effect = (
     StartRound
     | SendFrame
     | Execute
+    | Recheck
     | Cancel
     | Yield
     | AppendRecord
@@ -117,5 +139,6 @@ Effect = (
     | Log
     | Evidence
     | Contributed
+    | Convicted
     | Finished
 )

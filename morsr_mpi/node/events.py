@@ -27,12 +27,16 @@ class FrameReceived:
 
 @dataclass(frozen=True, slots=True)
 class TaskDone:
-    """A task given out by `Execute` is finished. work: work units spent."""
+    """A task given out by `Execute` is finished, or with `anew` one given out by `Recheck`.
+
+    work: work units spent.
+    """
 
     pulse: int
     index: int
     result: bytes
     work: int = 0
+    anew: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from morsr_mpi.base.errors import InternalError
 from morsr_mpi.base.ports import SearchMachine, Signer, TaskLike
 from morsr_mpi.node.certifier import Certifier
 from morsr_mpi.node.channel import Channel, Traffic
+from morsr_mpi.node.claims import ClaimBook
 from morsr_mpi.node.fetch import FetchBook
 from morsr_mpi.node.pulses import PulseBook
 from morsr_mpi.node.records import RecordBook
@@ -33,6 +34,7 @@ class NodeFacts:
     _pulses: PulseBook
     _records: RecordBook
     _votes: Certifier
+    _claims: ClaimBook
     _work: PulseWork
 
     @property
@@ -80,12 +82,21 @@ class NodeFacts:
         """Whether an answer over point-to-point is on its way: a bad time to sleep long."""
         return self._fetch.waiting > 0
 
-    def finished_results(self) -> dict[bytes, bytes]:
-        """Return results of pulses in flight, by task id: another node need not compute them."""
-        found: dict[bytes, bytes] = {}
+    def finished_results(self, committed: bool = False) -> dict[bytes, bytes]:
+        """Return results that this rank computed, by task id: another node need not do so again.
+
+        Those of others it would have to vouch for. committed: those of committed pulses too, as
+        far as they are kept.
+        """
+        found = self._claims.kept() if committed and self._roster is not None else {}
         for pulse in self._pulses.open:
-            found.update(pulse.finished())
+            found.update(pulse.finished(self.settings.rank))
         return found
+
+    @property
+    def guilty(self) -> frozenset[int]:
+        """Ranks that this rank has found to compute wrongly; they may have left since."""
+        return self._votes.guilty if self._roster is not None else frozenset()
 
     def in_flight(self) -> list[tuple[int, int, TaskLike, int, bytes | None]]:
         """Return tasks planned and not committed: pulse, index, task, member ordered, result.
@@ -123,6 +134,11 @@ class NodeFacts:
             return []
         bodies = (*self._votes.give_up(), *self._records.close())
         return [self.chain.append(body) for body in bodies]
+
+    @property
+    def claims(self) -> ClaimBook:
+        """What this rank checks of the others' results, once the ranks have met."""
+        return self._claims
 
     @property
     def tasks_by_rank(self) -> list[int]:

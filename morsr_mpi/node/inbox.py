@@ -20,12 +20,13 @@ from morsr_mpi.wire.slots import EMPTY_SLOT, unpack_slot
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """The content of one rank's slot: its header, and its messages."""
+    """The content of one rank's slot: its header, its messages, and the frame that held them."""
 
     sender: int
     committed: int
     state: bytes
     messages: tuple[Message, ...]
+    frame: Frame
 
 
 @dataclass(slots=True)
@@ -154,4 +155,5 @@ class Inbox:
     def content(self, frame: Frame) -> Heard:
         """Return what a frame with the content of a slot says."""
         committed, state, packed = unpack_header(frame.payload, frame.sender)
-        return Heard(frame.sender, committed, state, open_messages(packed, frame.sender))
+        messages = open_messages(packed, frame.sender)
+        return Heard(frame.sender, committed, state, messages, frame)

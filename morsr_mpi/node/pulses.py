@@ -17,6 +17,18 @@ from morsr_mpi.wire.messages import Order
 _NOBODY = -1
 
 
+class PlansDifferError(InternalError):
+    """The coordinator planned other tasks than this rank."""
+
+
+class DisputeError(InternalError):
+    """Two ranks gave different results for one task. claims: digest of each, by rank."""
+
+    def __init__(self, text: str, claims: dict[int, bytes]) -> None:
+        super().__init__(text)
+        self.claims = claims
+
+
 class OpenPulse:
     """One pulse in flight. predicted: who will probably be ordered to compute each task.
 
@@ -52,11 +64,10 @@ class OpenPulse:
     def obey(self, order: Order, coordinator: int) -> bool:
         """Take in one part of the order; True when it completed the order.
 
-        Raises InternalError when the coordinator planned other tasks than this rank, and
-        when two orders contradict each other.
+        Raises PlansDifferError, and InternalError when two orders contradict each other.
         """
         if order.tasks != self.tasks_digest or order.total != len(self.tasks):
-            raise InternalError(
+            raise PlansDifferError(
                 f"pulse {self.number}: the coordinator, rank {coordinator}, ordered "
                 f"{order.total} tasks {short(order.tasks)}, this rank planned "
                 f"{len(self.tasks)} tasks {short(self.tasks_digest)}"
@@ -94,8 +105,8 @@ class OpenPulse:
         """Take in a result; False when there is one already: the first counts.
 
         Whoever computes a task finds the same bytes, so it does not matter who was ordered to.
-        Raises ProtocolError for an index that does not exist or an oversized result,
-        InternalError for a dispute, naming both ranks.
+        Raises ProtocolError for an index that does not exist or an oversized result, DisputeError
+        for a result that differs from the one that is here.
         """
         if not 0 <= index < len(self.tasks) or len(result) > MAX_RESULT_BYTES:
             raise ProtocolError(
@@ -114,7 +125,7 @@ class OpenPulse:
         return True
 
     def compare(self, index: int, sender: int, name: bytes) -> None:
-        """Raise InternalError when a result that is here has another digest than a rank's."""
+        """Raise DisputeError when a result that is here has another digest than a rank's."""
         known = self._results[index]
         if known is not None and index not in self._settled and sha256(known) != name:
             self._dispute(index, sender, name)
@@ -122,21 +133,23 @@ class OpenPulse:
     def _dispute(self, index: int, sender: int, name: bytes) -> None:
         known, giver = self._results[index], self.givers[index]
         assert known is not None
-        raise InternalError(
+        found = sha256(known)
+        raise DisputeError(
             f"ranks {giver} and {sender} gave different results for task {index} of pulse "
-            f"{self.number}: {short(sha256(known))} and {short(name)}; one of them computes wrongly"
+            f"{self.number}: {short(found)} and {short(name)}; one of them computes wrongly",
+            {giver: found, sender: name},
         )
 
     def has(self, index: int) -> bool:
         """Whether the result of a task is here."""
         return self._results[index] is not None
 
-    def finished(self) -> dict[bytes, bytes]:
-        """Return the results that are here, by task id."""
+    def finished(self, giver: int) -> dict[bytes, bytes]:
+        """Return the results that one rank gave and that are here, by task id."""
         return {
             task.task_id: result
             for index, (task, result) in enumerate(zip(self.tasks, self._results, strict=True))
-            if result is not None and index not in self._settled
+            if result is not None and index not in self._settled and self.givers[index] == giver
         }
 
     def peek(self, index: int) -> bytes | None:

@@ -53,6 +53,8 @@ class RecordBook:
     def __init__(self, reach: int) -> None:
         """reach: how far ahead of this rank the coordinator can be, in commits."""
         self._reach = reach
+        #: Whether a vote settles it when the coordinator's state is another.
+        self.patient = False
         self._waiting: deque[tuple[Pulse, tuple[int, ...]]] = deque()
         self._heard: dict[int, Heard] = {}
 
@@ -140,7 +142,7 @@ class RecordBook:
             self._waiting.popleft()
             del self._heard[body.pulse]
             state = heard.first.state
-            if state != body.state:
+            if state != body.state and not self.patient:
                 raise InternalError(
                     f"after pulse {body.pulse} the coordinator is in state {short(state)}, "
                     f"this rank in {short(body.state)}: one of them computes wrongly"

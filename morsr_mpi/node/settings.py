@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from morsr_mpi.base.canonical import encode
 from morsr_mpi.base.config import MAX_RANKS
@@ -21,7 +21,8 @@ class NodeSettings:
     dedicated: the coordinator computes nothing (unless it is the only rank); free: commits take
     whatever is finished (paper, algorithm 4.2); agreed: other
     values that must be equal everywhere, canonical (the work limit, say); capacity: relative
-    speed of this rank.
+    speed of this rank; recheck: probability with which somebody computes a task again;
+    redundancy: ranks that compute each task; secret: bytes that only this rank knows.
     """
 
     rank: int
@@ -33,6 +34,9 @@ class NodeSettings:
     free: bool = False
     agreed: tuple[object, ...] = ()
     capacity: int = FULL_CAPACITY
+    recheck: float = 0.0
+    redundancy: int = 1
+    secret: bytes = field(default=b"", repr=False)
     software: str = __version__
     algorithm: int = ALGORITHM_VERSION
 
@@ -42,7 +46,8 @@ class NodeSettings:
 
     def common(self) -> bytes:
         """Canonical bytes of what must be equal on all ranks and has no field of its own."""
-        return encode((self.size, self.dedicated, self.recorded()))
+        checks = (self.recheck, self.redundancy)
+        return encode((self.size, self.dedicated, checks, self.recorded()))
 
     def recorded(self) -> bytes:
         """Canonical bytes of what the outcome can depend on besides problem and options."""

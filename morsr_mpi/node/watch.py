@@ -9,17 +9,26 @@ from __future__ import annotations
 from morsr_mpi.base.config import MAX_PULSE_SKEW
 from morsr_mpi.base.digest import short
 from morsr_mpi.base.errors import InternalError, ProtocolError
+from morsr_mpi.node.settings import NodeSettings
 
 
 class StateWatch:
-    """Digests of S by number of committed pulses: ours, and what others claim."""
+    """Digests of S by number of committed pulses: ours, and what others claim.
 
-    def __init__(self, rank: int, size: int, lag: int, committed: int, state: bytes) -> None:
-        self._rank = rank
-        self._keep = 2 * (MAX_PULSE_SKEW + lag + 2)
+    difference: the first that was found, "" for none; kept where a vote may settle it.
+    """
+
+    def __init__(
+        self, settings: NodeSettings, committed: int, state: bytes, *, patient: bool = False
+    ) -> None:
+        """patient: differences are kept, not raised: a dispute about a result may explain them."""
+        self._patient = patient
+        self.difference = ""
+        self._rank = settings.rank
+        self._keep = 2 * (MAX_PULSE_SKEW + settings.lag + 2)
         self._own = {committed: state}
         self._claims: dict[int, dict[int, bytes]] = {}
-        self._at = [committed] * size
+        self._at = [committed] * settings.size
         self.committed = committed
         self.state = state
 
@@ -52,7 +61,14 @@ class StateWatch:
 
     def _compare(self, sender: int, committed: int, state: bytes) -> None:
         if self._own[committed] != state:
-            raise InternalError(
+            text = (
                 f"after pulse {committed - 1} rank {sender} is in state {short(state)}, rank "
                 f"{self._rank} in {short(self._own[committed])}: one of them computes wrongly"
             )
+            self.differ(text)
+
+    def differ(self, text: str) -> None:
+        """Ranks that should be alike are not. Raises InternalError where no vote settles it."""
+        if not self._patient:
+            raise InternalError(text)
+        self.difference = self.difference or text

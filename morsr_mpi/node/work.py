@@ -9,14 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 
 from morsr_mpi.base.config import MAX_PULSE_SKEW
-from morsr_mpi.base.errors import ProtocolError
+from morsr_mpi.base.digest import sha256
+from morsr_mpi.base.errors import HostFaultError, ProtocolError
+from morsr_mpi.node.claims import ClaimBook
 from morsr_mpi.node.effects import Cancel, Effect, Execute, Yield
 from morsr_mpi.node.events import TaskDone
 from morsr_mpi.node.fetch import FetchBook, Fetched
 from morsr_mpi.node.free import FreeBook, Key
 from morsr_mpi.node.held import Held, PulseMessage
 from morsr_mpi.node.orders import ChamberScheduler
-from morsr_mpi.node.pulses import OpenPulse, PulseBook
+from morsr_mpi.node.pulses import DisputeError, OpenPulse, PulseBook
 from morsr_mpi.node.settings import NodeSettings
 from morsr_mpi.wire.messages import Announcement, Order, Results
 from morsr_mpi.wire.steering import Heartbeat, Reassignment
@@ -33,11 +35,13 @@ class PulseWork:
         settings: NodeSettings,
         pulses: PulseBook,
         scheduler: ChamberScheduler,
-        fetch: FetchBook,
         refuse: Refuse,
+        fetch: FetchBook,
+        claims: ClaimBook,
         free: FreeBook | None = None,
     ) -> None:
-        """free: told of results, in free mode."""
+        """free: told of results, in free mode; claims: checks those of others."""
+        self._claims = claims
         self.view = 0
         self._free = free
         self._settings = settings
@@ -74,6 +78,7 @@ class PulseWork:
             predicted = self._scheduler.predict(tasks, self.coordinating)
             pulse = OpenPulse(number, tasks, predicted)
             self._pulses.begin(pulse)
+            self._claims.planned(number, tasks)
             for index in settled.get(number, ()):
                 pulse.settle(index)
             # With a lag there is other work until the order comes, and it depends on what the
@@ -200,9 +205,27 @@ class PulseWork:
         return True
 
     def _accept(self, pulse: OpenPulse, index: int, result: bytes, sender: int) -> bool:
-        """Take in a result; the first of a task counts, and nobody needs to go on with it."""
-        if not pulse.accept(index, result, sender):
+        """Take in a result; the first of a task counts, and nobody needs to go on with it.
+
+        Raises DisputeError where ranks differ and nobody could find out who is right.
+        """
+        key, own = (pulse.number, index), sender == self._settings.rank
+        known = 0 <= index < len(pulse.tasks)
+        if known and not self._claims.sound(pulse.tasks[index], result):
+            if own:
+                raise HostFaultError(
+                    f"task {index} of pulse {pulse.number} has an impossible result: this host "
+                    "computes wrongly"
+                )
+            self._claims.dispute(key, {sender: sha256(result)})
             return False
+        try:
+            if not pulse.accept(index, result, sender):
+                return False
+        except DisputeError as found:
+            self._disputed(key, found)
+            return False
+        self._claims.accepted(key, pulse.tasks[index], result, sender)
         self._scheduler.finished(pulse.number, index)
         if self._free is not None:
             self._free.arrived(pulse.number, index)
@@ -210,12 +233,20 @@ class PulseWork:
             self._effects.append(Cancel(pulse.number, index))
         return True
 
+    def _disputed(self, key: tuple[int, int], found: DisputeError) -> None:
+        if not self._claims.able:
+            raise found
+        self._claims.dispute(key, found.claims)
+
     def _announced(self, pulse: OpenPulse, sender: int, message: Announcement) -> None:
         for index, name, size in message.items:
             if index >= len(pulse.tasks):
                 raise ProtocolError(f"rank {sender} announced a task that is none")
             if pulse.has(index):
-                pulse.compare(index, sender, name)
+                try:
+                    pulse.compare(index, sender, name)
+                except DisputeError as error:
+                    self._disputed((pulse.number, index), error)
             else:
                 found = self._fetch.want((pulse.number, index, sender), name, size)
                 self.fetched([found] if found else [])

@@ -185,6 +185,31 @@ class Regroup:
 
 
 @dataclass(frozen=True)
+class Rollback:
+    """Ranks were convicted of wrong results: pulses from a number on are committed anew.
+
+    committed: pulses in the state that the run goes back to; ranks: as far as the writer knows
+    them, by their numbers in the job, two bytes each, big-endian. A `regroup` record follows.
+    """
+
+    KIND: ClassVar[str] = "rollback"
+    committed: int
+    ranks: bytes
+
+    def body(self) -> tuple[object, ...]:
+        """Canonical fields."""
+        return (self.committed, self.ranks)
+
+    @classmethod
+    def from_body(cls, body: tuple[object, ...]) -> Rollback | None:
+        """Return the body, None for fields that do not fit."""
+        match body:
+            case (int(committed), bytes(ranks)) if not len(ranks) % 2:
+                return cls(int(committed), ranks)
+        return None
+
+
+@dataclass(frozen=True)
 class Certified:
     """A quorum's certificate for all pulses since the last one; bytes of `consensus`."""
 
@@ -273,11 +298,9 @@ class Seal:
         return None
 
 
-Body = Genesis | Epoch | Regroup | Pulse | Step | Certified | Stop | Scaling | Seal
-_KINDS: dict[str, type[Body]] = {
-    kind.KIND: kind
-    for kind in (Genesis, Epoch, Regroup, Pulse, Step, Certified, Stop, Scaling, Seal)
-}
+Body = Genesis | Epoch | Regroup | Rollback | Pulse | Step | Certified | Stop | Scaling | Seal
+_ALL = (Genesis, Epoch, Regroup, Rollback, Pulse, Step, Certified, Stop, Scaling, Seal)
+_KINDS: dict[str, type[Body]] = {kind.KIND: kind for kind in _ALL}
 
 
 def parse(record: Record) -> Body:

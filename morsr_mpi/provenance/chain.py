@@ -7,7 +7,16 @@ from dataclasses import dataclass
 
 from morsr_mpi.base.digest import sha256
 from morsr_mpi.base.errors import InternalError, TamperError
-from morsr_mpi.provenance.bodies import Body, Epoch, Genesis, Pulse, Seal, Stop, parse
+from morsr_mpi.provenance.bodies import (
+    Body,
+    Epoch,
+    Genesis,
+    Pulse,
+    Rollback,
+    Seal,
+    Stop,
+    parse,
+)
 from morsr_mpi.provenance.records import NO_RECORD, Record, decode_record, encode_record
 from morsr_mpi.provenance.steps import Step
 
@@ -62,7 +71,12 @@ class VerifiedChain:
         Where a job stopped without a checkpoint of its last pulses, the next epoch commits
         them again; verification has compared the two.
         """
-        last = {body.pulse: body for body in self.bodies if isinstance(body, Pulse | Step)}
+        last: dict[int, Pulse | Step] = {}
+        for body in self.bodies:
+            if isinstance(body, Pulse | Step):
+                last[body.pulse] = body
+            elif isinstance(body, Rollback):
+                last = {number: kept for number, kept in last.items() if number < body.committed}
         return [last[number] for number in sorted(last)]
 
 
@@ -71,8 +85,9 @@ def verify_chain(data: Iterable[bytes]) -> VerifiedChain:
 
     Checked: each record's form and kind, index, link to the one before, the genesis first and
     only there, pulses without gap, a pulse committed again in a later epoch with the same
-    outcome, nothing after a seal but an epoch that goes on with more work. Raises TamperError
-    naming the first record that is wrong. Signatures and files are not looked at.
+    outcome (unless the run went back behind it), nothing after a seal but an epoch that goes on
+    with more work. Raises TamperError naming the first record that is wrong. Signatures and
+    files are not looked at.
     """
     records: list[Record] = []
     bodies: list[Body] = []
@@ -125,6 +140,14 @@ class _Rules:
                 self._check_epoch(position, body)
             case Pulse() | Step():
                 self._check_pulse(position, body)
+            case Rollback():
+                if body.committed > self._next_pulse:
+                    raise TamperError(
+                        f"journal record {position} goes back to pulse {body.committed}, but only "
+                        f"{self._next_pulse} pulses are recorded"
+                    )
+                self._outcomes = {p: o for p, o in self._outcomes.items() if p < body.committed}
+                self._next_pulse = body.committed
             case Stop():
                 self._check_count(position, body.committed)
             case Seal():

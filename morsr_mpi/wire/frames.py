@@ -39,6 +39,11 @@ class Frame:
     payload: bytes
     signature: bytes
 
+    def encode(self) -> bytes:
+        """The bytes it was decoded from."""
+        fields = (self.sender, self.sequence, self.payload, self.signature)
+        return encode((FRAME_VERSION, int(self.kind), *fields))
+
 
 def encode_frame(
     kind: MessageType, sender: int, sequence: int, payload: bytes, run: bytes, signer: Signer

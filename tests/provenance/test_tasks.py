@@ -13,6 +13,7 @@ from morsr_mpi.base.canonical import encode
 from morsr_mpi.base.digest import digest_of, sha256
 from morsr_mpi.base.errors import TamperError
 from morsr_mpi.base.ids import computation_id, task_id
+from morsr_mpi.base.version import ALGORITHM_VERSION
 from morsr_mpi.provenance.bodies import Pulse
 from morsr_mpi.provenance.groups import RunGroup
 from morsr_mpi.provenance.merkle import leaf_hash, reference_root, root_of
@@ -43,7 +44,7 @@ def verify(data: bytes, signature: bytes) -> bool:
 
 
 def writer(rank: int = 0) -> SegmentWriter:
-    return SegmentWriter(SegmentHeader(RUN, rank, PROBLEM, 2), SIGNER.sign)
+    return SegmentWriter(SegmentHeader(RUN, rank, PROBLEM, ALGORITHM_VERSION), SIGNER.sign)
 
 
 def segment(batches: int = 3, rank: int = 0, ranks: int = 1) -> list[bytes]:
@@ -69,7 +70,7 @@ def group(pulses: int = 6, ranks: int = 1, complete: bool = True) -> RunGroup:
     return found
 
 
-def audit(items: list[list[bytes]], of: RunGroup, algorithm: int = 2) -> TaskAudit:
+def audit(items: list[list[bytes]], of: RunGroup, algorithm: int = ALGORITHM_VERSION) -> TaskAudit:
     found = TaskAudit(of, PROBLEM, algorithm)
     for rank, one in enumerate(items):
         header, batches = verify_items(f"s{rank}", one, verify)
@@ -87,7 +88,7 @@ def test_ids_are_digests_of_canonical_values() -> None:
     assert computation_id(PROBLEM, t.task_id) == digest_of("morsr-computation", PROBLEM, t.task_id)
     assert Task.from_parameters(t.parameters) == t
     with pytest.raises(ValueError, match="five"):
-        task_id(2, encode((1, 2)))
+        task_id(ALGORITHM_VERSION, encode((1, 2)))
 
 
 @pytest.mark.parametrize("size", range(20))
@@ -132,7 +133,7 @@ def test_both_ways_of_parsing_refuse_the_same(data: st.DataObject) -> None:
 
 def test_a_segment_is_read_as_it_was_written() -> None:
     header, batches = verify_items("s", segment(), verify)
-    assert header == SegmentHeader(RUN, 0, PROBLEM, 2)
+    assert header == SegmentHeader(RUN, 0, PROBLEM, ALGORITHM_VERSION)
     assert [r for b in batches for r in b.records] == [
         record(c, p) for c in range(6) for p in range(WIDTH)
     ]

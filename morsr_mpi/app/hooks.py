@@ -1,0 +1,63 @@
+"""What a loop tells the application, and what it counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from morsr_mpi.node.effects import Contributed
+
+
+def _never() -> str:
+    return ""
+
+
+@dataclass
+class Hooks:
+    """What the application wants to know, all called between events.
+
+    on_commit: the search after each commit; on_progress: the search and the
+    last pulse committed, at most every `config.PROGRESS_SECONDS`, and at the end;
+    on_evidence: name and bytes of evidence against a rank;
+    on_tasks: this rank's part in commits that were decided; stop_requested: a reason to stop, ""
+    for none, asked every `config.STOP_POLL_SECONDS` (checkpoints are taken then, in the middle
+    of pulses too); log: lines for an operator.
+    """
+
+    on_commit: Callable[[Any], None] | None = None
+    on_progress: Callable[[Any, int], None] | None = None
+    on_evidence: Callable[[str, bytes], None] | None = None
+    on_tasks: Callable[[Contributed], None] | None = None
+    stop_requested: Callable[[], str] = _never
+    log: Callable[[str], None] | None = None
+
+
+@dataclass
+class LoopStats:
+    """What one rank did. Seconds; bytes of slots (padding included) and frames handed over.
+
+    tasks, work: finished ones; known: tasks among them whose results were here; cancelled,
+    wasted: given up, and the work units lost with that;
+    cpu: seconds by category of `accounting.CATEGORIES`; busy: wall seconds with a task to
+    compute; sent: bytes of frames and slots with content, by kind.
+    """
+
+    tasks: int = 0
+    known: int = 0
+    cancelled: int = 0
+    work: int = 0
+    wasted: int = 0
+    rounds: int = 0
+    cpu: dict[str, float] = field(default_factory=dict)
+    total_cpu: float = 0.0
+    wall: float = 0.0
+    busy: float = 0.0
+    slot_bytes: int = 0
+    frame_bytes: int = 0
+    received_bytes: int = 0
+
+    @property
+    def explore_cpu(self) -> float:
+        """CPU seconds in tasks."""
+        return self.cpu.get("explore", 0.0)
