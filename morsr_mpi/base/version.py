@@ -6,6 +6,6 @@ bits. A checkpoint of another algorithm version is refused (DESIGN section 7).
 
 from __future__ import annotations
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 
 ALGORITHM_VERSION = 3

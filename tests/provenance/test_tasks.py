@@ -228,10 +228,10 @@ def test_a_record_that_the_journal_contradicts_is_named(
 def test_segments_of_another_run_rank_problem_or_algorithm_are_refused() -> None:
     sound = segment(3)
     with pytest.raises(TamperError, match="another problem or algorithm"):
-        audit([sound], group(), algorithm=3)
+        audit([sound], group(), algorithm=ALGORITHM_VERSION + 1)
     with pytest.raises(TamperError, match="of a group the journal does not have"):
         audit([sound], replace(group(), run=sha256(b"other")))
-    twice = TaskAudit(group(), PROBLEM, 2)
+    twice = TaskAudit(group(), PROBLEM, ALGORITHM_VERSION)
     header, _ = verify_items("s", sound, verify)
     twice.begin("a", header)
     with pytest.raises(TamperError, match="second segment"):
