@@ -105,7 +105,7 @@ def test_checkpoints_take_at_most_a_hundredth_of_the_processors_time(
     search = Search(problem, prepare(problem), SearchOptions(WORK))
     stored: list[int] = []
 
-    def costly(folder: Path, checkpoint: Checkpoint) -> None:
+    def costly(folder: Path, checkpoint: Checkpoint, keys: object) -> None:
         begin = time.thread_time()
         while time.thread_time() - begin < 0.05:
             pass
