@@ -182,7 +182,7 @@ def test_a_changed_list_does_not_replay() -> None:
 def test_a_stopped_free_run_goes_on_and_replays() -> None:
     shared = SHARED[1]
     journal = MemoryJournal()
-    searches, chain = run_free(3, 1, 5, shared, stop_after=4, journal=journal)
+    searches, chain = run_free(3, 1, 5, shared, stop_after=2, journal=journal)
     assert not searches[0].finished
     assert chain.records[-1].kind == "stop"
     snapshot = searches[0].snapshot()
