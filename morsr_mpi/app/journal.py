@@ -39,6 +39,8 @@ class JobJournal:
         self._backlog: deque[bytes] = deque()
         self._backlog_bytes = 0
         self._try_at = 0.0
+        #: Whether the last attempt to write failed; a backlog alone may be an append under way.
+        self._full = False
 
     def open(self, file: FileJournal, fence: Fence) -> None:
         """Begin to write."""
@@ -51,6 +53,7 @@ class JobJournal:
         self._file = self._fence = None
         self._backlog.clear()
         self._backlog_bytes = 0
+        self._full = False
 
     def append(self, record: bytes) -> None:
         """Remember a record, and write it as chief. Raises FencedError, InputError."""
@@ -82,7 +85,7 @@ class JobJournal:
     def sync(self) -> None:
         """Make everything appended durable; from any thread. Raises OSError, InputError."""
         file = self._file
-        if self._backlog:
+        if self._full:
             raise InputError("the journal waits for room on the disk")
         if file is not None:
             file.sync()
@@ -100,12 +103,14 @@ class JobJournal:
             while self._backlog:
                 self._file.append(self._backlog[0])
                 self._backlog_bytes -= len(self._backlog.popleft())
+            self._full = False
         except OSError as exc:
             if exc.errno not in _FULL or self._backlog_bytes > JOURNAL_BACKLOG_BYTES:
                 raise InputError(
                     f"the journal cannot be written ({exc.strerror or exc}); make room on the "
                     "disk, then --resume"
                 ) from exc
+            self._full = True
             self._try_at = time.monotonic() + JOURNAL_SYNC_SECONDS
             self._warn(f"journal not written for now: {exc.strerror or exc}")
 

@@ -226,6 +226,7 @@ def kill_runs(path: Path, run: RunDirectory, kills: int, seed: int) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.long
 @pytest.mark.subprocess_mpi
 def test_a_run_killed_again_and_again_ends_with_the_same_bits(
     large: Path, tmp_path: Path, morsr: Callable[..., Any]

@@ -69,7 +69,7 @@ def sleepy_run(seed: int) -> None:
     assert not any(refused), f"seed {seed}: honest ranks were refused: {refused}"
 
 
-@pytest.mark.parametrize("seed", [6, 16, 1364, 111, 112, 118, 130, *range(20, 30)])
+@pytest.mark.parametrize("seed", [6, 16, 1364, 111, 112, 118, 130, *range(20, 24)])
 def test_nothing_said_to_a_sleeper_is_lost(seed: int) -> None:
     sleepy_run(seed)
 

@@ -26,7 +26,7 @@ from morsr_mpi.provenance.chain import verify_chain
 from morsr_mpi.provenance.scaling import Scaling
 
 pytestmark = pytest.mark.subprocess_mpi
-WORK = "3_000_000"
+WORK = "9_000_000"
 #: Longer than the minute that is Slurm's shortest time limit.
 LONG_WORK = "40_000_000"
 MANY = "many-nodes.sbatch"

@@ -92,7 +92,6 @@ def test_a_liar_of_four(
     morsr: Callable[..., Any],
 ) -> None:
     done = lying_run(4, {str(liar): kind}, *options)
-    assert f"rank {liar} computed wrongly" in done.err
     check(done, tmp_path / "run", expected, {liar})
     morsr(["audit", tmp_path / "run"]).check()
 
