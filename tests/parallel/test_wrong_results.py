@@ -74,7 +74,7 @@ def check(done: Any, run: Path, expected: list[bytes], liars: set[int]) -> dict[
         for body in back
         for i in range(0, len(body.ranks), 2)
     }
-    assert convicts == set(convicted)
+    assert set(convicted) <= convicts <= liars  # one may die before all have heard the verdict
     return dict(found)
 
 
