@@ -41,6 +41,8 @@ class Finished:
 
 
 Command = Callable[..., Finished]
+#: What mpirun says when its own server does not come up.
+_NOT_STARTED = "The PMIx server's listener thread failed to start"
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -134,6 +136,10 @@ def mpi() -> Command:
         flags = ["--with-ft", "ulfm"] if ft else []
         flags += ["--allow-run-as-root"] if os.geteuid() == 0 else []
         flags += ["--oversubscribe"]
-        return run_command([mpirun, *flags, "-n", str(ranks), *program], **options)  # type: ignore[arg-type]
+        words = [mpirun, *flags, "-n", str(ranks), *program]
+        done = run_command(words, **options)  # type: ignore[arg-type]
+        if done.code and _NOT_STARTED in done.err:  # seldom, and nothing of ours has run
+            done = run_command(words, **options)  # type: ignore[arg-type]
+        return done
 
     return start
