@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from morsr_mpi.app.rangecoder import Context, Decoder, Encoder
 from morsr_mpi.base.errors import InputError
+from morsr_mpi.lattice.points import contains
 
 #: Unary digits with a context of their own; longer magnitudes go on with an Elias gamma code.
 UNARY = 12
@@ -78,9 +79,7 @@ def decode_points(data: bytes) -> tuple[NDArray[np.int32], float]:
 
 def _check_tiles(doubled: NDArray[np.int32]) -> None:
     """Raise InputError unless every tile is a point of E8."""
-    tiles = doubled.reshape(-1, 8).astype(np.int64)
-    odd = tiles & 1
-    if np.any(odd != odd[:, :1]) or np.any(tiles.sum(axis=1) % 4):
+    if not contains(doubled.reshape(-1, 8)).all():
         raise InputError("some tiles are not points of E8; nothing was coded")
 
 

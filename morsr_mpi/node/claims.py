@@ -35,6 +35,7 @@ from morsr_mpi.node.wrong_result import (
     position_of,
 )
 from morsr_mpi.wire.frames import Frame
+from morsr_mpi.wire.messages import Announcement, Results
 
 #: Whether a result has the form of one for a task, and is right in what is checked quickly.
 Sound = Callable[[TaskLike, bytes], bool]
@@ -186,7 +187,9 @@ class ClaimBook:
         """Keep the frame of a slot as a proof of what its sender claims in it."""
         if not self.able:
             return
-        for pulse in {pulse for pulse, _, _ in claims_of(heard.messages)}:
+        # Pulses alone: digests of all results would be work for nothing on every slot.
+        named = (m.pulse for m in heard.messages if isinstance(m, Results | Announcement))
+        for pulse in dict.fromkeys(named):
             frames = self._frames.setdefault(pulse, {}).setdefault(heard.sender, [])
             frames.append(heard.frame)
             self._frame_bytes += len(heard.frame.payload)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from morsr_mpi.base.errors import InternalError
+from morsr_mpi.lattice.points import contains
 from morsr_mpi.search.explore import Explorer
 from morsr_mpi.search.tasks import PROVE, Task, TaskResult
 
@@ -30,8 +31,6 @@ def is_sound(explorer: Explorer, task: Task, data: bytes) -> bool:
     if len(result.point) != 4 * part.problem.n or not result.objective < task.cutoff:
         return False
     doubled = np.frombuffer(result.point, dtype="<i4").astype(np.int32)
-    tiles = doubled.astype(np.int64).reshape(-1, 8)
-    parities = (tiles & 1).sum(axis=1)
-    if ((parities != 0) & (parities != 8)).any() or (tiles.sum(axis=1) % 4).any():
+    if not contains(doubled.reshape(-1, 8)).all():
         return False
     return float(part.objective(task.target).evaluate(doubled)) == result.objective

@@ -9,13 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import h5py
-import numpy as np
 import pytest
 from independent_verifier import verify
 from kills import Running, ranks_of, send
+from parallel_problem import make_problem, solution
 
-from morsr_mpi import Problem
 from morsr_mpi.adapters.journal_file import read_records
 from morsr_mpi.app.audit import audit_run
 from morsr_mpi.app.replay import Replay, Request
@@ -28,21 +26,9 @@ pytestmark = pytest.mark.subprocess_mpi
 WORK = "700000"
 
 
-def solution(run: Path) -> list[bytes]:
-    """Bytes of everything that must not depend on what happened."""
-    with h5py.File(run / "result.h5") as file:
-        names = sorted(file["solution"])
-        return [np.asarray(file["solution"][name]).tobytes() for name in names]
-
-
 @pytest.fixture(scope="module")
 def problem(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    rng = np.random.default_rng(7)
-    q, _ = np.linalg.qr(rng.normal(size=(64, 64)))
-    Q = q @ np.diag(np.geomspace(1.0, 100.0, 64)) @ q.T
-    path = tmp_path_factory.mktemp("deaths") / "problem.h5"
-    Problem((Q + Q.T) / 2, 3.0 * rng.normal(size=64)).save(path)
-    return path
+    return make_problem(tmp_path_factory.mktemp("deaths") / "problem.h5", 64, 100.0)
 
 
 @pytest.fixture(scope="module")

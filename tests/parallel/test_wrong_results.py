@@ -9,11 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import h5py
-import numpy as np
 import pytest
+from parallel_problem import make_problem, solution
 
-from morsr_mpi import Problem
 from morsr_mpi.adapters.journal_file import read_records
 from morsr_mpi.provenance.bodies import Rollback
 from morsr_mpi.provenance.chain import verify_chain
@@ -23,19 +21,9 @@ PROGRAM = Path(__file__).resolve().parent / "lying_rank.py"
 WORK = ["--work", "700_000"]
 
 
-def solution(run: Path) -> list[bytes]:
-    with h5py.File(run / "result.h5") as file:
-        return [np.asarray(file["solution"][name]).tobytes() for name in sorted(file["solution"])]
-
-
 @pytest.fixture(scope="module")
 def problem(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    rng = np.random.default_rng(11)
-    q, _ = np.linalg.qr(rng.normal(size=(64, 64)))
-    Q = q @ np.diag(np.geomspace(1.0, 100.0, 64)) @ q.T
-    path = tmp_path_factory.mktemp("liars") / "problem.h5"
-    Problem((Q + Q.T) / 2, 3.0 * rng.normal(size=64)).save(path)
-    return path
+    return make_problem(tmp_path_factory.mktemp("liars") / "problem.h5", 64, 100.0, seed=11)
 
 
 @pytest.fixture(scope="module")
