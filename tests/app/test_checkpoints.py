@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,14 @@ from morsr_mpi.adapters.clock import SystemClock
 from morsr_mpi.adapters.hdf5_checkpoint import load_checkpoint, newest_checkpoint
 from morsr_mpi.adapters.hdf5_result import solution_digest
 from morsr_mpi.adapters.journal_file import read_records
-from morsr_mpi.app import chief, records, regrouping
+from morsr_mpi.app import chief, keeper, records, regrouping
 from morsr_mpi.app.fence import Fence
 from morsr_mpi.app.inspect import inspect_file
 from morsr_mpi.app.rundir import RunDirectory
+from morsr_mpi.app.signals import Requests
+from morsr_mpi.base import config
+from morsr_mpi.node import agreement
+from morsr_mpi.objectives.problem import QuadraticProblem
 from morsr_mpi.provenance.bodies import Pulse, parse
 from morsr_mpi.provenance.records import decode_record
 from morsr_mpi.search.options import SearchOptions
@@ -38,31 +43,50 @@ def pulses_of(journal: Path) -> int:
     return sum(isinstance(body, Pulse) for body in bodies)
 
 
+def cut_with_results_in_flight(
+    problem: QuadraticProblem, run: RunDirectory, patch: pytest.MonkeyPatch
+) -> None:
+    """Run until a checkpoint holds a result of a pulse in flight, however fast the machine is.
+
+    A look between any two steps of a task, a vote on every commit, and a checkpoint asked for as
+    soon as some task of an open pulse is finished and the journal has all that is committed.
+    """
+    look, drain = chief.Chief.look, keeper.Writer.drain
+    asked: list[int] = []
+
+    def watched(self: Any, node: Any, search: Any, group: Any, requests: Requests) -> None:
+        finished = sum(result is not None for *_, result in node.in_flight())
+        if finished and 2 <= search.committed <= node.certified:
+            requests._on_signal(signal.SIGUSR2, None)
+            asked.append(search.committed)
+        look(self, node, search, group, requests)
+        if asked:
+            drain(self.records._writer)
+            found = newest_checkpoint(run.checkpoints)
+            assert found is not None
+            assert found[1].pulse == asked[0] <= pulses_of(run.journal), "ahead of the journal"
+            raise PowerCut
+
+    patch.setattr(chief.Chief, "look", watched)
+    patch.setattr(config, "SLICE_SECONDS", 1e-9)
+    patch.setattr(config, "STOP_POLL_SECONDS", 0.0)
+    patch.setattr(agreement, "VOTE_SECONDS", 0.0)
+    with pytest.raises(PowerCut):
+        solve(problem, run_dir=run.path, work=WORK)
+
+
 def test_finished_results_in_flight_are_not_computed_again(
     large: Path, tmp_path: Path, undisturbed: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = RunDirectory(tmp_path / "run")
     problem = Problem.load(large)
-    look = chief.Chief.look
-    seen: list[int] = []
-
-    def watched(self: Any, *arguments: Any) -> None:
-        look(self, *arguments)
-        found = newest_checkpoint(run.checkpoints)
-        if found is not None and found[1].sections is not None:
-            seen.append(found[1].pulse)
-            assert found[1].pulse <= pulses_of(run.journal), "a checkpoint ahead of the journal"
-            if found[1].sections.results():
-                raise PowerCut
-
     with monkeypatch.context() as patch:
-        patch.setattr(chief.Chief, "look", watched)
-        with pytest.raises(PowerCut):
-            solve(problem, run_dir=run.path, work=WORK, checkpoint_every=0.01)
+        cut_with_results_in_flight(problem, run, patch)
     path = max(run.checkpoints.glob("checkpoint-*.h5"))
     sections = load_checkpoint(path).sections
     assert sections is not None
     spared = sections.results()
+    assert spared
     lines = dict(inspect_file(path, check=True).lines)
     assert f"{len(spared)} of them finished" in lines["in flight"]
     assert "open chambers" in lines["frontier"]
