@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from morsr_mpi.adapters.hdf5_problem import load_problem
 from morsr_mpi.adapters.hdf5_result import load_result
 from morsr_mpi.adapters.journal_file import read_records
+from morsr_mpi.app.audit_evidence import audit_evidence
 from morsr_mpi.app.audit_identity import check_ca, is_ca
 from morsr_mpi.app.audit_tasks import audit_tasks
 from morsr_mpi.app.rundir import RunDirectory
@@ -88,6 +89,7 @@ def audit_run(path: Path, trust: str | None) -> Audit:
     if chain.sealed:
         _seal(audit, run, chain)
     audit.lines.append(audit_tasks(run, chain).line)
+    audit.lines.append(audit_evidence(run, chain).line)
     _beside(audit, run, chain)
     _result(audit, run, chain)
     return audit

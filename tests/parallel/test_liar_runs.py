@@ -43,6 +43,7 @@ def test_a_run_with_a_liar_is_audited_and_replayed(
     found = audit_run(run, None)
     assert found.sealed
     assert f"seal: {len(evidence) + 1 + 4} files as sealed" in found.lines
+    assert f"evidence: {len(evidence)} proven, signed by whom it accuses" in found.lines
     verify(run)
     assert Replay(run, Request(sample=None), Share(None)).run().solution
     (run / "evidence" / evidence[0]).unlink()

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
+from independent_verifier import verify
 from parallel_problem import make_problem, solution
 
 from morsr_mpi.adapters.journal_file import read_records
+from morsr_mpi.app.audit_evidence import audit_evidence
+from morsr_mpi.app.replay import Replay, Request
+from morsr_mpi.app.rundir import RunDirectory
+from morsr_mpi.app.sharing import Share
+from morsr_mpi.base.errors import TamperError
 from morsr_mpi.provenance.bodies import Rollback
 from morsr_mpi.provenance.chain import verify_chain
 
@@ -79,9 +87,38 @@ def test_a_liar_of_four(
     tmp_path: Path,
     morsr: Callable[..., Any],
 ) -> None:
+    run = tmp_path / "run"
     done = lying_run(4, {str(liar): kind}, *options)
-    check(done, tmp_path / "run", expected, {liar})
-    morsr(["audit", tmp_path / "run"]).check()
+    check(done, run, expected, {liar})
+    said = morsr(["audit", run]).check().out
+    files = sorted(run.glob("evidence/*.bin"))
+    # What a liar computed from its own lies contradicts nothing that others agreed on.
+    counts = re.search(r"evidence: (\d+) proven, signed by whom it accuses(?:, (\d+))?", said)
+    assert counts is not None or not files
+    assert sum(int(n or 0) for n in (counts.groups() if counts else ())) == len(files)
+    verify(run)
+    assert Replay(run, Request(sample=None), Share(None)).run().solution
+    if files:  # one bit less right: the seal finds it, and without a seal the judge does
+        check_evidence(run, files[0], liar)
+
+
+def check_evidence(run: Path, path: Path, liar: int) -> None:
+    """What is changed, renamed or of another run is no evidence."""
+    directory, chain = RunDirectory(run), verify_chain(read_records(RunDirectory(run).journal))
+    data = path.read_bytes()
+    path.chmod(0o644)
+    for bit in Random(liar).sample(range(8 * len(data)), 60):
+        wrong = bytearray(data)
+        wrong[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(bytes(wrong))
+        with pytest.raises(TamperError, match=path.name):
+            audit_evidence(directory, chain)
+    path.write_bytes(data)
+    audit_evidence(directory, chain)
+    other = path.rename(path.with_name("wrong-result-1-0-0.bin"))
+    with pytest.raises(TamperError, match="another name"):
+        audit_evidence(directory, chain)
+    other.rename(path)
 
 
 @pytest.mark.long
