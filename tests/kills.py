@@ -46,6 +46,18 @@ def ranks_of(run: Path) -> dict[int, int]:
     return found
 
 
+def gate(run: Path) -> Path:
+    """The file that lets a held run go on, beside its directory."""
+    return run.with_name(f"{run.name}.go-on")
+
+
+def program(run: Path, hold: int | None) -> list[str]:
+    """The command `morsr`, of a run that is held before it commits a pulse, or of a free one."""
+    if hold is None:
+        return [sys.executable, "-m", "morsr_mpi"]
+    return [sys.executable, str(ROOT / "tests" / "held.py"), str(hold), str(gate(run))]
+
+
 class Running:
     """A run under way; ended and cleaned up when used as a context manager."""
 
@@ -63,10 +75,20 @@ class Running:
         self.out = self.err = ""
 
     @classmethod
-    def launch(cls, run: Path, ranks: int, arguments: Sequence[object], *launch: str) -> Running:
-        """Start `morsr launch -n RANKS -- solve ... --run-dir RUN`."""
-        python = [sys.executable, "-m", "morsr_mpi", "launch", "-n", str(ranks), *launch, "--"]
-        return cls(run, [*python, "solve", *arguments, "--run-dir", run])
+    def launch(
+        cls,
+        run: Path,
+        ranks: int,
+        arguments: Sequence[object],
+        *launch: str,
+        hold: int | None = None,
+    ) -> Running:
+        """Start `morsr launch -n RANKS -- solve ... --run-dir RUN`.
+
+        hold: a pulse that is not committed before `go_on` (held.py), None for a run that is free.
+        """
+        words = [*program(run, hold), "launch", "-n", str(ranks), *launch, "--"]
+        return cls(run, [*words, "solve", *arguments, "--run-dir", run])
 
     def __enter__(self) -> Running:
         return self
@@ -88,6 +110,10 @@ class Running:
             if time.monotonic() > deadline:
                 pytest.fail(f"not within {seconds} s; log:\n{self.log()}")
             time.sleep(0.01)
+
+    def go_on(self) -> None:
+        """Let a run that was held go on."""
+        gate(self.run).touch()
 
     def log(self) -> str:
         """What the run has logged."""

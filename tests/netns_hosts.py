@@ -11,13 +11,12 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from kills import Running, ranks_of
+from kills import Running, program, ranks_of
 
 HOSTS = ("h1", "h2", "h3")
 _AGENT = """\
@@ -114,15 +113,25 @@ class Hosts:
         there = set(self.pids(host))
         return sorted(rank for rank, pid in ranks_of(run).items() if pid in there)
 
-    def launch(self, run: Path, ranks: int, arguments: Sequence[object], *more: str) -> Running:
-        """Start `morsr launch -n RANKS MORE -- solve ...` on the first host, over all of them."""
+    def launch(
+        self,
+        run: Path,
+        ranks: int,
+        arguments: Sequence[object],
+        *more: str,
+        hold: int | None = None,
+    ) -> Running:
+        """Start `morsr launch -n RANKS MORE -- solve ...` on the first host, over all of them.
+
+        hold: as of `Running.launch`.
+        """
         each = -(-ranks // len(HOSTS))
         named = ",".join(f"{host}:{each}" for host in HOSTS)
         words = ["--prtemca", "plm", "ssh", "--prtemca", "plm_ssh_agent", str(self.agent)]
         words += ["--mca", "pml", "ob1", "--mca", "btl", "tcp,self", "--host", named]
         words += ["--map-by", "node:OVERSUBSCRIBE"]
         passed = [f"--mpirun-arg={word}" for word in words]
-        python = [sys.executable, "-m", "morsr_mpi", "launch", "-n", str(ranks), *more, *passed]
+        python = [*program(run, hold), "launch", "-n", str(ranks), *more, *passed]
         inside = ["ip", "netns", "exec", f"{self._prefix}h1", "unshare", "-u", "sh", "-c"]
         inside += ['hostname h1; exec "$0" "$@"']
         return Running(run, [*inside, *python, "--", "solve", *arguments, "--run-dir", run])

@@ -64,6 +64,14 @@ def _find(name: str) -> str | None:
     return shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
 
 
+#: Stands before `morsr` in the path of jobs: of one that is to be held, a held one.
+_HELD = """\
+#!/bin/sh
+if [ -n "$HELD_PULSE" ]; then exec {python} {held} "$HELD_PULSE" "$HELD_GATE" "$@"; fi
+exec {python} -m morsr_mpi "$@"
+"""
+
+
 class Cluster:
     """Four nodes, and what a user does with them."""
 
@@ -71,16 +79,22 @@ class Cluster:
         self.folder = folder
         self.env = {k: v for k, v in os.environ.items() if not k.startswith(("SLURM_", "OMPI_"))}
         self.env["SLURM_CONF"] = str(folder / "slurm.conf")
-        programs = f"{Path(sys.executable).parent}:{self.env.get('PATH', os.defpath)}"
+        held = folder / "held"
+        held.mkdir(parents=True)
+        (held / "morsr").write_text(
+            _HELD.format(python=sys.executable, held=ROOT / "tests/held.py")
+        )
+        (held / "morsr").chmod(0o755)
+        programs = f"{held}:{Path(sys.executable).parent}:{self.env.get('PATH', os.defpath)}"
         self.env["PATH"] = f"{programs}:/usr/sbin:/sbin"
         self.env["PYTHONPATH"] = str(ROOT)
         self.env |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
 
-    def run(self, *command: object, check: bool = True) -> str:
-        """Run a command of Slurm's; return what it prints."""
+    def run(self, *command: object, check: bool = True, **variables: str) -> str:
+        """Run a command of Slurm's with more variables; return what it prints."""
         done = subprocess.run(
             [str(word) for word in command],
-            env=self.env,
+            env=self.env | variables,
             cwd=self.folder,
             capture_output=True,
             text=True,
@@ -90,12 +104,22 @@ class Cluster:
         assert not check or done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
         return done.stdout.strip()
 
-    def submit(self, script: str, *arguments: object, nodes: int, options: tuple[str, ...]) -> str:
-        """Send a script of `slurm/`; return the job's number."""
+    def submit(
+        self,
+        script: str,
+        *arguments: object,
+        nodes: int,
+        options: tuple[str, ...],
+        hold: tuple[int, Path] | None = None,
+    ) -> str:
+        """Send a script of `slurm/`; return the job's number.
+
+        hold: a pulse that is not committed, and the file that must be there first (held.py).
+        """
         size = (f"--nodes={nodes}", "--ntasks-per-node=1", f"--output={self.folder}/%j.out")
-        return self.run(
-            "sbatch", "--parsable", *size, *options, ROOT / "slurm" / script, *arguments
-        )
+        words = ("sbatch", "--parsable", *size, *options, ROOT / "slurm" / script, *arguments)
+        held = {"HELD_PULSE": str(hold[0]), "HELD_GATE": str(hold[1])} if hold else {}
+        return self.run(*words, **held)
 
     def state(self, job: str) -> str:
         """State of a job, "" when it has left the queue."""

@@ -20,6 +20,7 @@ from morsr_mpi.app.rundir import RunDirectory
 
 pytestmark = pytest.mark.subprocess_mpi
 WORK = "300_000"
+HELD = Path(__file__).resolve().parent.parent / "held.py"
 
 
 @pytest.fixture
@@ -51,8 +52,9 @@ def test_a_run_goes_on_and_ends_well_when_there_is_room_again(
 ) -> None:
     run = RunDirectory(disk / "run")
     options = ["--run-dir", str(run.path), "--work", WORK, "--checkpoint-every", "0.05"]
+    go_on = disk.parent / "go-on"  # not before the disk has been full
     process = subprocess.Popen(
-        [sys.executable, "-m", "morsr_mpi", "solve", str(large), *options],
+        [sys.executable, str(HELD), "10", str(go_on), "solve", str(large), *options],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -75,6 +77,7 @@ def test_a_run_goes_on_and_ends_well_when_there_is_room_again(
             found = newest_checkpoint(run.checkpoints)
             assert found is not None
         (disk / "ballast").unlink()
+        go_on.touch()
         _, rest = process.communicate(timeout=120)
     finally:
         process.kill()

@@ -99,10 +99,11 @@ def test_a_lost_mpirun_is_started_again(
     morsr(["solve", large, "--run-dir", whole, "--work", "200_000"]).check()
     run = tmp_path / "run"
     arguments = [large, "--work", "200_000", "--json"]
-    with Running.launch(run, 2, arguments, "--restarts", "2") as running:
+    with Running.launch(run, 2, arguments, "--restarts", "2", hold=10) as running:
         running.wait_for(running.searching)
         (mpirun,) = children(running.process.pid)
         os.kill(mpirun, signal.SIGKILL)
+        running.go_on()
         assert running.end() == 0, running.err
     assert "restart 1 of 2" in running.err
     assert json.loads(running.out)["restarts"] <= 1

@@ -11,6 +11,7 @@ from typing import Any
 
 import h5py
 import pytest
+from kills import Running, program
 
 from morsr_mpi.adapters.hdf5_result import solution_digest
 from morsr_mpi.app.inspect_run import inspect_run, tasks_by_rank
@@ -37,12 +38,13 @@ def last_error(done: Any) -> str:
 def stopped(large: Path, tmp_path: Path, morsr: Command) -> RunDirectory:
     """A run that was stopped early and has two checkpoints."""
     run = RunDirectory(tmp_path / "run")
-    hours, resume = 0.00002, list[str]()
-    while not run.checkpoints.is_dir() or len(list(run.checkpoints.iterdir())) < 2:
-        # On a busy machine the time is over before the first pulse is.
-        options = ["--work", WORK, "--max-hours", f"{hours:.6f}", *resume]
-        assert morsr(["solve", large, "--run-dir", run.path, *options]).code == 75
-        hours, resume = 2.0 * hours, ["--resume"]
+    words = [*program(run.path, hold=3), "solve", large, "--run-dir", run.path, "--work", WORK]
+    with Running(run.path, [*words, "--checkpoint-every", "0.2"]) as running:
+        running.wait_for(lambda: any(run.checkpoints.glob("checkpoint-*[1-9].h5")))
+        run.stop_file.touch()
+        assert running.end() == 75
+    assert len(list(run.checkpoints.iterdir())) == 2
+    run.stop_file.unlink()
     return run
 
 

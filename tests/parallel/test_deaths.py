@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +25,8 @@ from morsr_mpi.provenance.chain import verify_chain
 pytestmark = pytest.mark.subprocess_mpi
 
 WORK = "700000"
+#: Of some thirty pulses this one waits until what is to happen has happened.
+HOLD = 15
 
 
 @pytest.fixture(scope="module")
@@ -71,9 +74,11 @@ def test_the_others_go_on(
     tmp_path: Path,
 ) -> None:
     arguments = [problem, "--work", WORK, "--json", "--security", security]
-    with Running.launch(tmp_path / "run", ranks, arguments) as running:
+    with Running.launch(tmp_path / "run", ranks, arguments, hold=HOLD) as running:
         running.wait_for(running.searching)
         assert len(running.signal(number, *victims)) == len(victims)
+        running.wait_for(lambda: lost(running, *victims))
+        running.go_on()
         running.end()
         found = check(running, expected)
         again = Replay(running.run, Request(sample=None), Share(None)).run()
@@ -87,9 +92,11 @@ def test_a_stopped_rank_is_left_behind_and_killed_by_its_guardian(
     problem: Path, expected: list[bytes], tmp_path: Path
 ) -> None:
     arguments = [problem, "--work", WORK, "--json", "--hang-timeout", "3"]
-    with Running.launch(tmp_path / "run", 3, arguments) as running:
+    with Running.launch(tmp_path / "run", 3, arguments, hold=HOLD) as running:
         running.wait_for(running.searching)
         running.signal(signal.SIGSTOP, 0)
+        running.wait_for(lambda: lost(running, 0))
+        running.go_on()
         running.end()
         found = check(running, expected)
         assert any("rank 0 does not answer" in line for line in found["failures"])
@@ -101,9 +108,11 @@ def test_several_ranks_stop_at_once(
 ) -> None:
     """Fewer than half are left behind at once; more are waited for until their guardians act."""
     arguments = [problem, "--work", WORK, "--json", "--hang-timeout", "3"]
-    with Running.launch(tmp_path / "run", 5, arguments) as running:
+    with Running.launch(tmp_path / "run", 5, arguments, hold=HOLD) as running:
         running.wait_for(running.searching)
         assert len(running.signal(signal.SIGSTOP, *victims)) == len(victims)
+        running.wait_for(lambda: lost(running, *victims))
+        running.go_on()
         running.end()
         found = check(running, expected)
         for victim in victims:
@@ -115,14 +124,23 @@ def test_a_rank_that_wakes_comes_back_and_does_no_harm(
     problem: Path, expected: list[bytes], tmp_path: Path, security: str
 ) -> None:
     arguments = [problem, "--work", WORK, "--json", "--security", security]
-    with Running.launch(tmp_path / "run", 3, arguments) as running:
+    arguments += ["--hang-timeout", "60"]
+    with Running.launch(tmp_path / "run", 3, arguments, hold=HOLD) as running:
         running.wait_for(running.searching)
         stopped = running.signal(signal.SIGSTOP, 0)
         running.wait_for(lambda: "rank 0 does not answer" in running.log())
         assert stopped
         running.signal(signal.SIGCONT, 0)
+        running.wait_for(lambda: "rank 0 is back" in running.log())
+        running.go_on()
         running.end()
         check(running, expected)
+
+
+def lost(running: Running, *ranks: int) -> bool:
+    """Whether the others have gone on without these ranks."""
+    log = running.log()
+    return all(re.search(rf"rank {rank} (died|does not answer|made no)", log) for rank in ranks)
 
 
 def guardian_of(pid: int) -> int:
@@ -140,7 +158,7 @@ def test_a_rank_that_hears_too_few_others_ends_with_75_and_harms_nobody(
 ) -> None:
     """Two of three are stopped for good, and nobody kills them: the third may not go on alone."""
     arguments = [problem, "--work", WORK, "--hang-timeout", "1", "--checkpoint-every", "0.5"]
-    with Running.launch(tmp_path / "run", 3, arguments) as running:
+    with Running.launch(tmp_path / "run", 3, arguments, hold=HOLD) as running:
         running.wait_for(lambda: len(list(running.run.glob("checkpoints/check*"))) > 1)
         ranks = ranks_of(running.run)
         for rank in (1, 2):

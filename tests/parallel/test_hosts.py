@@ -21,6 +21,8 @@ from morsr_mpi.provenance.chain import verify_chain
 
 pytestmark = pytest.mark.subprocess_mpi
 WORK = "2_000_000"
+#: Of some forty pulses this one waits until what is to happen has happened.
+HOLD = 15
 
 
 @pytest.fixture(scope="module")
@@ -58,11 +60,13 @@ def regrouped(run: Path) -> bool:
 def test_a_rank_dies_on_another_host(
     hosts: Hosts, problem: Path, expected: bytes, tmp_path: Path
 ) -> None:
-    with hosts.launch(tmp_path / "run", 6, [problem, "--work", WORK]) as running:
+    with hosts.launch(tmp_path / "run", 6, [problem, "--work", WORK], hold=HOLD) as running:
         running.wait_for(running.searching)
         victims = hosts.ranks_on(running.run, "h2")
         assert len(victims) == 2
         running.signal(signal.SIGKILL, victims[0])
+        running.wait_for(lambda: " died; the run goes on" in running.log())
+        running.go_on()
         running.end()
         check(running, expected)
         assert regrouped(running.run)
@@ -72,13 +76,14 @@ def test_a_rank_dies_on_another_host(
 def test_a_host_that_is_cut_off_is_left_behind_and_taken_in_again(
     hosts: Hosts, problem: Path, expected: bytes, tmp_path: Path
 ) -> None:
-    with hosts.launch(tmp_path / "run", 6, [problem, "--work", WORK]) as running:
+    with hosts.launch(tmp_path / "run", 6, [problem, "--work", WORK], hold=HOLD) as running:
         running.wait_for(running.searching)
         hosts.cut("h3")
         try:
             running.wait_for(lambda: "does not answer" in running.log())
         finally:
             hosts.cut("h3", off=False)
+        running.go_on()
         running.end()
         check(running, expected)
         assert regrouped(running.run)
@@ -94,10 +99,11 @@ def test_a_host_that_dies_costs_a_restart_on_the_others(
         pytest.skip(reason)
     with netns_hosts.hosts(tmp_path) as hosts:
         arguments = [problem, "--work", WORK, "--checkpoint-every", "1"]
-        with hosts.launch(tmp_path / "run", 6, arguments, "--restarts", "2") as running:
+        with hosts.launch(tmp_path / "run", 6, arguments, "--restarts", "2", hold=HOLD) as running:
             running.wait_for(running.searching)
             running.wait_for(lambda: len(list(running.run.glob("checkpoints/check*"))) > 1)
             hosts.kill("h3")
+            running.go_on()
             running.end()
             check(running, expected)
             assert "starting again on 4 ranks without h3" in running.err

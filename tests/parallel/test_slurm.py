@@ -27,8 +27,8 @@ from morsr_mpi.provenance.scaling import Scaling
 
 pytestmark = pytest.mark.subprocess_mpi
 WORK = "9_000_000"
-#: Longer than the minute that is Slurm's shortest time limit.
-LONG_WORK = "40_000_000"
+#: Pulses that are not committed before what is to happen has happened.
+HOLD = 15
 MANY = "many-nodes.sbatch"
 
 
@@ -83,7 +83,8 @@ def test_a_job_is_stopped_requeued_and_grown(
 ) -> None:
     """sbatch, a stop for another size by `morsr autoscale`, requeue, resume on more nodes."""
     run = RunDirectory(tmp_path / "run")
-    job = slurm.submit(MANY, problem, *options(run), nodes=2, options=("--time=10",))
+    hold = (HOLD, tmp_path / "go-on")  # until it knows that it is to stop
+    job = slurm.submit(MANY, problem, *options(run), nodes=2, options=("--time=10",), hold=hold)
     begun(slurm, job, run)
     scale = ["autoscale", run.path, "--cpu-up", "0", "--memory-up", "0", "--cpu-down", "0"]
     scale += ["--memory-down", "0", "--hold", "1", "--every", "0.5", "--once"]
@@ -106,13 +107,12 @@ def test_a_job_is_stopped_requeued_and_grown(
 
 
 @pytest.mark.long
-def test_a_job_that_runs_out_of_time_is_requeued(
-    slurm: Cluster, problem: Path, tmp_path: Path
-) -> None:
+def test_a_job_that_runs_out_of_time_is_requeued(slurm: Cluster, tmp_path: Path) -> None:
     """SIGUSR1 so many seconds before the end, a stop with a checkpoint, and on after that."""
     run = RunDirectory(tmp_path / "run")
+    endless = make_problem(tmp_path / "endless.h5", 192, 1000.0)
     short = ("--time=1", "--signal=B:USR1@30")
-    job = slurm.submit(MANY, problem, *options(run, LONG_WORK), nodes=4, options=short)
+    job = slurm.submit(MANY, endless, *options(run, "inf"), nodes=4, options=short)
     begun(slurm, job, run)
     slurm.wait(job, "PENDING", seconds=100)
     assert int(slurm.detail(job, "Restarts")) == 1
@@ -135,7 +135,8 @@ def test_scancel_stops_gracefully_and_for_good(
     slurm: Cluster, problem: Path, expected: bytes, tmp_path: Path, morsr: Callable[..., Any]
 ) -> None:
     run = RunDirectory(tmp_path / "run")
-    job = slurm.submit(MANY, problem, *options(run), nodes=4, options=("--time=10",))
+    hold = (HOLD, tmp_path / "go-on")
+    job = slurm.submit(MANY, problem, *options(run), nodes=4, options=("--time=10",), hold=hold)
     begun(slurm, job, run)
     slurm.run("scancel", job)
     slurm.wait(job, "", "CANCELLED", seconds=60)
@@ -149,7 +150,10 @@ def test_scancel_with_a_signal_stops_and_requeues(
     slurm: Cluster, problem: Path, expected: bytes, tmp_path: Path
 ) -> None:
     run = RunDirectory(tmp_path / "run")
-    job = slurm.submit("one-node.sbatch", problem, *options(run), nodes=1, options=("--time=10",))
+    size = ("--time=10",)
+    hold = (HOLD, tmp_path / "go-on")
+    script = "one-node.sbatch"
+    job = slurm.submit(script, problem, *options(run), nodes=1, options=size, hold=hold)
     begun(slurm, job, run)
     slurm.run("scancel", "--signal=USR1", "--batch", job)
     slurm.wait(job, "PENDING", seconds=60)
@@ -162,10 +166,12 @@ def test_a_node_killed_in_mid_run_is_survived_inside_the_allocation(
     slurm: Cluster, problem: Path, expected: bytes, tmp_path: Path
 ) -> None:
     run = RunDirectory(tmp_path / "run")
-    job = slurm.submit(MANY, problem, *options(run), nodes=4, options=("--time=10",))
+    hold = (HOLD, tmp_path / "go-on")
+    job = slurm.submit(MANY, problem, *options(run), nodes=4, options=("--time=10",), hold=hold)
     begun(slurm, job, run, pulses=10)
     victim = slurm.nodes_of(job)[-1]
     slurm.kill_node(victim)
+    hold[1].touch()
     try:
         check(slurm, job, run, expected)
         assert f"without {victim}" in slurm.output(job)
