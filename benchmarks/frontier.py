@@ -89,7 +89,7 @@ def large(args: Any) -> list[dict[str, Any]]:
         size = max(p.stat().st_size for p in Path(folder).glob("*.h5"))
     rows.append({"what": "checkpoint file MiB", "value": size / 2**20, "bar": "100"})
     rows.append({"what": "snapshot and checkpoint, CPU s", "value": seconds + written, "bar": "1"})
-    columns = encode_frontier(frontier)
+    columns = encode_frontier(frontier.view())
     seconds, _ = timed(lambda: decode_frontier(columns, frontier.tiles), 1)
     rows.append({"what": "restore, CPU s", "value": seconds})
     rows.extend(changes(frontier))

@@ -21,6 +21,7 @@ from morsr_mpi.base.errors import (
     TooFewRanksError,
 )
 from morsr_mpi.base.ports import Clock, Links, Signer, Transport
+from morsr_mpi.node.patience import Patience
 from morsr_mpi.node.regroup import DIED, SEARCH, START, Group, Regroup, next_group
 from morsr_mpi.wire.regrouping import (
     Excluded,
@@ -33,47 +34,6 @@ from morsr_mpi.wire.regrouping import (
 )
 
 _DOMAIN = b"morsr-regroup"
-
-
-@dataclass
-class Patience:
-    """How long a round may take: longer where this rank itself looks up seldom.
-
-    Ranks do the same things, so what one of them was busy with keeps another busy too.
-    """
-
-    longest: float = 0.0
-    longest_at: float = 0.0
-    last: float | None = None
-    cpu: float = 0.0
-
-    def look(self, now: float, cpu: float) -> float:
-        """Note a look at the others; return the seconds since the one before.
-
-        cpu: CPU seconds this process has used; a time in which it used none it was stopped.
-        """
-        gap = now - self.last if self.last is not None else 0.0
-        used, self.last, self.cpu = cpu - self.cpu, now, cpu
-        busy = used > config.BUSY_SHARE * gap
-        if busy and (gap >= self.longest or now - self.longest_at > config.PATIENCE_SECONDS):
-            self.longest, self.longest_at = gap, now
-        return gap
-
-    def learn(self, gap: float, now: float) -> None:
-        """Take over the longest gap of another rank; the time until now was no gap."""
-        self.last = None
-        if gap > self.longest:
-            self.longest, self.longest_at = gap, now
-
-    @property
-    def milliseconds(self) -> int:
-        """The longest gap."""
-        return min(int(1000.0 * self.longest), 3_600_000)
-
-    @property
-    def deadline(self) -> float:
-        """Seconds after which a round is given up."""
-        return max(config.ROUND_DEADLINE_SECONDS, config.PATIENCE * self.longest)
 
 
 @dataclass
@@ -135,7 +95,8 @@ class Crew:
         self._beat = beat
         self._log = log
         self._switch = Switch(links)
-        self._patience = Patience()
+        #: How long others may be silent.
+        self.patience = Patience()
         self._formed_at = clock.now()
         self._watch_at = float("-inf")
         self._early: list[tuple[int, StatePiece]] = []
@@ -183,8 +144,8 @@ class Crew:
         now = self._clock.now()
         if self._beat is not None and self.phase == SEARCH:
             self._beat()
-        deadline = self._patience.deadline
-        gap = self._patience.look(now, self._clock.cpu())
+        gap = self.patience.look(now, self._clock.cpu())
+        deadline = self.patience.allowed(config.ROUND_DEADLINE_SECONDS)
         if now - self._watch_at < config.WATCH_SECONDS or not self._survivable:
             return
         self._watch_at = now
@@ -259,8 +220,10 @@ class Crew:
             committed=committed,
             now=clock.now(),
             hang_timeout=self._hang,
-            gap=self._patience.milliseconds,
-            gather=config.GATHER_SECONDS if self._waited else self._patience.deadline,
+            gap=self.patience.milliseconds,
+            gather=self.patience.allowed(
+                config.GATHER_SECONDS if self._waited else config.ROUND_DEADLINE_SECONDS
+            ),
         )
         self._early.clear()
         while not attempt.formed:
@@ -291,7 +254,7 @@ class Crew:
         self.group = next_group(self.group, attempt.plan, now)
         self.phase = attempt.plan.phase
         self._formed_at = self._watch_at = now
-        self._patience.learn(attempt.plan.gap / 1000.0, now)
+        self.patience.learn(attempt.plan.gap / 1000.0)
         return attempt.plan
 
     def _send(self, messages: Sequence[tuple[int, Regrouping]]) -> None:

@@ -246,7 +246,8 @@ class Job(AfterLoss):
             hooks = self._hooks(0)
             node, explorer = self._nodes[0], self._explorers[0]
             transport = crew.transport(1)
-            return [loop.run_node(node, transport, self._clock, explorer, journal, hooks)]
+            how = (explorer, journal, hooks, crew.patience)
+            return [loop.run_node(node, transport, self._clock, *how)]
         journals = [journal, *[None] * (len(self._nodes) - 1)]
         every = [self._hooks(i) for i in range(len(self._nodes))]
         network, clock = MemoryNetwork(size), self._clock

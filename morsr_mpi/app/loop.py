@@ -47,6 +47,7 @@ from morsr_mpi.node.events import (
     TasksDone,
     Tick,
 )
+from morsr_mpi.node.patience import Patience
 from morsr_mpi.wire.kinds import Priority
 from morsr_mpi.wire.slots import EMPTY_SLOT
 
@@ -62,8 +63,10 @@ class NodeLoop:
         explorer: ExplorerLike,
         journal: Journal | None = None,
         hooks: Hooks | None = None,
+        patience: Patience | None = None,
     ) -> None:
-        """journal: where records go; None on ranks that do not write."""
+        """journal: where records go; None on ranks that do not write. patience: of a crew that
+        notes every look at the transport; None to note them here."""
         self.node = node
         self.stats = LoopStats()
         self.meter = Meter(clock)
@@ -85,7 +88,8 @@ class NodeLoop:
         self._turn_at = clock.now()
         self._had_jobs = False
         self._verdicts: list[tuple[float, Convicted]] = []
-        self._gap = 0.0  # longest between two turns: a machine that is slow makes all ranks late
+        self._watched = patience is not None  # then others note the looks
+        self._patience = patience or Patience()
         self._cpu_at = clock.cpu()
         self._wall_at = clock.now()
 
@@ -154,7 +158,8 @@ class NodeLoop:
             self._tick_at = now
             spent = self._jobs.spent
             work = self._jobs.work + self._jobs.wasted + spent
-            self._apply(Tick(now, work, spent, int(1000.0 * self.stats.busy)))
+            gap = self._patience.longest
+            self._apply(Tick(now, work, spent, int(1000.0 * self.stats.busy), gap))
         if self.stopped is None and now - self._stop_at >= config.STOP_POLL_SECONDS:
             self._stop_at = now
             reason = self.meter.measure("ledger", self._hooks.stop_requested)
@@ -173,7 +178,7 @@ class NodeLoop:
                 busy = True
                 self._apply(RoundDone(tuple(slots)))
             elif (
-                now - self._round_at >= max(config.ROUND_LATE_SECONDS, 6.0 * self._gap)
+                now - self._round_at >= self._patience.allowed(config.ROUND_LATE_SECONDS)
                 and now - self._relay_at >= config.RELAY_SECONDS
             ):
                 self._relay_at = now
@@ -182,8 +187,8 @@ class NodeLoop:
 
     def _count_busy(self, now: float) -> None:
         """Add up the time with something to compute; a stop of the process is no such time."""
-        gap = now - self._turn_at
-        self._gap = max(min(gap, config.ROUND_LATE_SECONDS), self._gap * 0.995)
+        if not self._watched:
+            self._patience.look(now, self._clock.cpu())
         if self._had_jobs:
             self.stats.busy += min(now - self._turn_at, config.ROUND_LATE_SECONDS)
         self._turn_at, self._had_jobs = now, bool(self._jobs)
@@ -293,9 +298,13 @@ def run_node(
     explorer: ExplorerLike,
     journal: Journal | None = None,
     hooks: Hooks | None = None,
+    patience: Patience | None = None,
 ) -> Outcome:
-    """Run one rank to its end. Errors of the node come through; the caller ends the process."""
-    loop = NodeLoop(node, transport, clock, explorer, journal, hooks)
+    """Run one rank to its end; arguments as of `NodeLoop`.
+
+    Errors of the node come through; the caller ends the process.
+    """
+    loop = NodeLoop(node, transport, clock, explorer, journal, hooks, patience)
     sleep = config.IDLE_SLEEP_MIN_SECONDS
     news_at = clock.now()
     while not loop.finished:

@@ -6,6 +6,7 @@ import hashlib
 import socket
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from morsr_mpi.adapters.envelope_files import EnvelopeKeys
@@ -64,7 +65,7 @@ class Records:
         self._checkpoints = Interval(min(checkpoint_every, FIRST_SECONDS), now)
         self._results = Interval(RESULT_SECONDS, now)
         self._last_objective = b""
-        self._waiting: Checkpoint | None = None
+        self._waiting: Held | None = None
         self._prepared = 0.0
         #: Seconds that the slowest checkpoint or result has taken so far.
         self.longest = 0.0
@@ -78,16 +79,16 @@ class Records:
         if not self._run.problem.exists() and problem.Q.nbytes <= KEPT_PROBLEM_BYTES:
             self._writer.submit("problem.h5", lambda: save_problem(self._run.problem, problem))
         if not any(self._run.checkpoints.glob("checkpoint-*.h5")):
-            checkpoint = checkpoint_of(search, Sections())
-            self._writer.submit("checkpoint", lambda: self._store(checkpoint))
+            held = hold(search, Sections())
+            self._writer.submit("checkpoint", lambda: self._store(held))
 
     def go_back(self, search: Search) -> None:
         """Have the state written that the run goes back to, and all later ones removed."""
-        checkpoint, self._waiting = checkpoint_of(search, Sections()), None
+        held, self._waiting = hold(search, Sections()), None
 
         def write() -> None:
-            self._store(checkpoint)
-            remove_later(self._run.checkpoints, checkpoint.pulse)
+            self._store(held)
+            remove_later(self._run.checkpoints, held.pulse)
 
         self._writer.submit("checkpoint", write)
 
@@ -105,12 +106,12 @@ class Records:
             self._checkpoints.seconds = max(self._checkpoints.seconds, self._every)
             self._checkpoints.done(now)
             begin = self._clock.cpu()
-            self._waiting = checkpoint_of(search, sections())
+            self._waiting = hold(search, sections())
             self._prepared = self._clock.cpu() - begin
         if self._waiting is not None and self._waiting.pulse <= recorded:
-            checkpoint, took, self._waiting = self._waiting, self._prepared, None
+            held, took, self._waiting = self._waiting, self._prepared, None
             self._writer.submit(
-                "checkpoint", lambda: self._timed(self._checkpoints, self._store, checkpoint, took)
+                "checkpoint", lambda: self._timed(self._checkpoints, self._store, held, took)
             )
         if self._results.due(now):
             self._results.done(now)
@@ -136,7 +137,7 @@ class Records:
         one cannot be written.
         """
         self._writer.close()
-        self._store(checkpoint_of(search, sections))
+        self._store(hold(search, sections))
         self._fence.check(now=True)
         save_result(self._run.result, result, {**story(state), **cost})
         data = self._run.result.read_bytes()
@@ -167,26 +168,39 @@ class Records:
         interval.seconds = max(interval.seconds, cost / WRITE_SHARE)
         self.longest = max(self.longest, self._clock.now() - start + took)
 
-    def _store(self, checkpoint: Checkpoint) -> None:
+    def _store(self, held: Held) -> None:
         self._fence.check(now=True)
         self._sync()  # after a power cut, too, no checkpoint is newer than the journal
-        store_checkpoint(self._run.checkpoints, checkpoint, self._keys)
+        store_checkpoint(self._run.checkpoints, held.make(), self._keys)
 
     def _save(self, result: SolveResult) -> None:
         self._fence.check(now=True)
         save_result(self._run.result, result, story("running"))
 
 
-def checkpoint_of(search: Search, sections: Sections) -> Checkpoint:
-    """Return a checkpoint of the state as it is now, with what stands beside it."""
-    return Checkpoint(
-        problem_digest=search.problem.digest,
-        options_digest=search.options.digest(),
-        pulse=search.committed,
-        state=search.snapshot(),
-        solution=search.solution(),
-        sections=sections,
-    )
+@dataclass(frozen=True)
+class Held:
+    """A checkpoint to be: the state of one moment, whose bytes the writer's thread makes."""
+
+    pulse: int
+    make: Callable[[], Checkpoint]
+
+
+def hold(search: Search, sections: Sections) -> Held:
+    """Hold the state as it is now, with what stands beside it, for a checkpoint."""
+    pulse, snapshot, solution = search.committed, search.capture(), search.solution()
+
+    def make() -> Checkpoint:
+        return Checkpoint(
+            problem_digest=search.problem.digest,
+            options_digest=search.options.digest(),
+            pulse=pulse,
+            state=snapshot(),
+            solution=solution,
+            sections=sections,
+        )
+
+    return Held(pulse, make)
 
 
 def story(state: str) -> dict[str, Any]:

@@ -243,14 +243,16 @@ MAX_TLS_MESSAGE_BYTES: Final = MAX_LINK_BYTES + 64
 #: An exchange round that is not complete after this time is given up: somebody is stopped, or
 #: much slower than the rest. Longer where this rank itself was silent for long (PATIENCE).
 ROUND_DEADLINE_SECONDS: Final = 0.25
-#: A rank counts as silent after this multiple of the longest time between two looks of our own.
+#: A rank counts as silent after this multiple of the longest time between two looks of our own, if
+#: that is longer than the limit in question (node/patience.py).
 PATIENCE: Final = 4.0
 #: Share of CPU time in a time without looks above which a rank was busy, not stopped.
 BUSY_SHARE: Final = 0.02
-#: The longest time between two looks is forgotten after this time.
-PATIENCE_SECONDS: Final = 30.0
-#: The ranks that are left wait this long for others to answer, then go on without them.
-GATHER_SECONDS: Final = 0.1
+#: The longest time between two looks counts half after this time.
+PATIENCE_HALF_LIFE_SECONDS: Final = 5.0
+#: The ranks that are left wait this long for others to answer, then go on without them; those who
+#: have entered no round for long have been waited for already.
+GATHER_SECONDS: Final = 0.05
 #: An answer is repeated this often while ranks regroup, and counts for this long.
 STATUS_SECONDS: Final = 0.05
 PRESENT_SECONDS: Final = 0.5

@@ -56,13 +56,15 @@ class Tick:
     """Time passed. now: seconds on any monotonic clock.
 
     work: units spent so far; spent: those of them in tasks not finished; busy: milliseconds
-    in which there was something to compute.
+    in which there was something to compute; gap: the longest time without a look at others, in
+    seconds (`Patience.longest`).
     """
 
     now: float
     work: int = 0
     spent: int = 0
     busy: int = 0
+    gap: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,12 +9,8 @@ from morsr_mpi.base.config import (
     TAKE_OVER_SECONDS,
 )
 from morsr_mpi.node.events import Tick
+from morsr_mpi.node.patience import allowed
 from morsr_mpi.wire.steering import Heartbeat
-
-#: Where this rank looks around seldom, others may too: gaps between its own looks that a rank
-#: may be silent for, and how fast the longest is forgotten, per look.
-_PATIENCE = 6.0
-_FORGET = 0.99
 
 
 class LifeSigns:
@@ -27,7 +23,6 @@ class LifeSigns:
         self._said_at = now
         self._said = 0
         self._looked_at = now
-        self._gap = 0.0
         self._tick = Tick(now)
 
     def tick(self, tick: Tick) -> None:
@@ -36,8 +31,6 @@ class LifeSigns:
         if gap > TAKE_OVER_SECONDS:
             # This rank itself was stopped: what it has not heard since says nothing.
             self._heard = [tick.now] * len(self._heard)
-        else:
-            self._gap = max(gap, self._gap * _FORGET)
         self._tick = tick
         self._heard[self._rank] = tick.now
 
@@ -51,7 +44,7 @@ class LifeSigns:
 
     def silent(self) -> list[int]:
         """Ranks not heard of for `config.TAKE_OVER_SECONDS`, longer where this one is slow too."""
-        late = self._tick.now - max(TAKE_OVER_SECONDS, _PATIENCE * self._gap)
+        late = self._tick.now - allowed(TAKE_OVER_SECONDS, self._tick.gap)
         return [rank for rank, at in enumerate(self._heard) if at < late]
 
     def look_due(self) -> bool:

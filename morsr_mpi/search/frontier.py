@@ -87,6 +87,25 @@ class _Link:
     users: int = 1
 
 
+@dataclass(frozen=True, slots=True)
+class View:
+    """What a frontier consisted of at some time: chambers and links change no more once they are
+    in it, so it can be read while the frontier goes on, in another thread too."""
+
+    limit: int
+    folded: bool
+    _links: list[_Link]
+    _chambers: list[Chamber]
+
+    def links(self) -> list[Prefix]:
+        """Links of the trie, in no particular order."""
+        return [shared.link for shared in self._links]
+
+    def chambers(self) -> list[Chamber]:
+        """Open chambers by key."""
+        return sorted(self._chambers, key=attrgetter("key"))
+
+
 class Frontier:
     """limit: open chambers it holds at most between commits; tiles: of the problem's part.
 
@@ -111,9 +130,9 @@ class Frontier:
         """Open chambers by key."""
         return iter(sorted(self._open.values(), key=attrgetter("key")))
 
-    def links(self) -> list[Prefix]:
-        """Links of the trie, in no particular order."""
-        return [shared.link for shared in self._links.values()]
+    def view(self) -> View:
+        """The chambers and links as they are now, at the cost of copying their references."""
+        return View(self.limit, self.folded, list(self._links.values()), list(self._open.values()))
 
     @property
     def deep(self) -> bool:

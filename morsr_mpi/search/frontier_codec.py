@@ -13,13 +13,13 @@ import numpy as np
 
 from morsr_mpi.base.errors import InternalError
 from morsr_mpi.search.chambers import TILE_BYTES, Chamber, Prefix
-from morsr_mpi.search.frontier import Frontier
+from morsr_mpi.search.frontier import Frontier, View
 
 #: Values of the column of cursors.
 WHOLE, AFTER, FROM = 0, 1, 2
 
 
-def encode_frontier(frontier: Frontier) -> tuple[object, ...]:
+def encode_frontier(frontier: View) -> tuple[object, ...]:
     """Return (limit, folded, links, chambers) for the canonical bytes.
 
     links: parents (uint32, 1 + index of the parent link, 0 for none), ranks (uint64), tiles (32
@@ -30,7 +30,7 @@ def encode_frontier(frontier: Frontier) -> tuple[object, ...]:
     # Two sorts by one attribute: pairs would be as many objects as there are links.
     links = sorted(sorted(frontier.links(), key=attrgetter("digest")), key=attrgetter("depth"))
     index = {link.digest: i for i, link in enumerate(links, 1)}
-    chambers = list(frontier)
+    chambers = frontier.chambers()
     parents = [0 if link.parent is None else index[link.parent.digest] for link in links]
     stands = [0 if c.prefix is None else index[c.prefix.digest] for c in chambers]
     cursors = bytes([0 if not c.skip else FROM if c.inclusive else AFTER for c in chambers])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -248,7 +248,15 @@ class Search:
 
     def snapshot(self) -> bytes:
         """Canonical bytes from which restore() makes the same state."""
-        return encode((*self.snapshot_head(), tuple(unit.to_bytes() for unit in self.units)))
+        return self.capture()()
+
+    def capture(self) -> Callable[[], bytes]:
+        """Hold the state as it is now; what is returned makes its snapshot, later, in any thread.
+
+        Holding a large frontier takes some milliseconds, its bytes some tenths of a second.
+        """
+        head, units = self.snapshot_head(), [unit.capture() for unit in self.units]
+        return lambda: encode((*head, tuple(make() for make in units)))
 
     def snapshot_head(self) -> tuple[object, ...]:
         """Everything of a snapshot but the units: tag, version, counters and queues."""

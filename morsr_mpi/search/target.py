@@ -6,7 +6,7 @@ of the job; pulses only gather such steps.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from morsr_mpi.base.canonical import decode, encode
@@ -271,7 +271,12 @@ class TargetState:
 
     def to_bytes(self) -> bytes:
         """Canonical bytes of the whole state, what is in flight included."""
-        return encode((self._head(), frontier_codec.encode_frontier(self.frontier), *self._open()))
+        return self.capture()()
+
+    def capture(self) -> Callable[[], bytes]:
+        """Hold the state as it is now; what is returned makes its bytes later, in any thread."""
+        head, view, batches = self._head(), self.frontier.view(), self._open()
+        return lambda: encode((head, frontier_codec.encode_frontier(view), *batches))
 
     def _head(self) -> tuple[object, ...]:
         return (

@@ -24,6 +24,7 @@ from morsr_mpi.node import agreement
 from morsr_mpi.objectives.problem import QuadraticProblem
 from morsr_mpi.provenance.bodies import Pulse, parse
 from morsr_mpi.provenance.records import decode_record
+from morsr_mpi.search.explore import Explorer
 from morsr_mpi.search.options import SearchOptions
 from morsr_mpi.search.prepare import prepare
 from morsr_mpi.search.state import Search
@@ -118,6 +119,27 @@ def test_the_options_stand_in_a_checkpoint_for_people(small: Path, tmp_path: Pat
     assert [worker.rank for worker in sections.workers] == [0, 1, 2]
     assert sections.genesis != bytes(32)
     assert sections.records > 2
+
+
+def test_a_state_that_is_held_stays_while_the_search_goes_on(large: Path) -> None:
+    problem = Problem.load(large)
+    prepared = prepare(problem)
+    search, explorer = Search(problem, prepared, SearchOptions(WORK)), Explorer(problem, prepared)
+    for _ in range(6):
+        held, before = records.hold(search, Sections()), search.snapshot()
+        points = search.solution().digest()
+        pulse, tasks = search.plan()
+        assert held.make().state == before != search.snapshot()
+        results = []
+        for task in tasks:
+            run = explorer.begin(task)
+            while not run.step(100_000):
+                pass
+            results.append(run.result())
+        search.commit(pulse, results)
+        made = held.make()
+        assert made.state == before
+        assert (made.pulse, made.solution.digest()) == (pulse, points)
 
 
 def test_checkpoints_take_at_most_a_hundredth_of_the_processors_time(
