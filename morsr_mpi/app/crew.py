@@ -251,10 +251,16 @@ class Crew:
             clock.sleep(config.IDLE_SLEEP_MIN_SECONDS)
         assert attempt.plan is not None
         now = clock.now()
-        self.group = next_group(self.group, attempt.plan, now)
+        before, self.group = self.group, next_group(self.group, attempt.plan, now)
         self.phase = attempt.plan.phase
         self._formed_at = self._watch_at = now
         self.patience.learn(attempt.plan.gap / 1000.0)
+        if set(self.group.members) & set(before.absent):
+            # They were alive: wait twice as long from now on, so that ranks which are merely slow
+            # do not lose each other, and take the run directory by turns, again and again (the
+            # eventually perfect detector of Chandra and Toueg, 1996).
+            doubled = 2.0 * self.patience.allowed(config.ROUND_DEADLINE_SECONDS)
+            self.patience.learn(min(doubled, self._hang / 2.0) / config.PATIENCE)
         return attempt.plan
 
     def _send(self, messages: Sequence[tuple[int, Regrouping]]) -> None:

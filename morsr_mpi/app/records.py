@@ -69,6 +69,10 @@ class Records:
         self._prepared = 0.0
         #: Seconds that the slowest checkpoint or result has taken so far.
         self.longest = 0.0
+        #: Checkpoints written while the run went on, and CPU seconds that they took, preparing them
+        #: and the writer's thread together.
+        self.checkpoints = 0
+        self.checkpoint_cpu = 0.0
 
     def first(self, search: Search) -> None:
         """Have the state written that the search starts from, so that there is one from then on.
@@ -139,7 +143,8 @@ class Records:
         self._writer.close()
         self._store(hold(search, sections))
         self._fence.check(now=True)
-        save_result(self._run.result, result, {**story(state), **cost})
+        own = {"checkpoints": self.checkpoints, "checkpoint_cpu_seconds": self.checkpoint_cpu}
+        save_result(self._run.result, result, {**story(state), **own, **cost})
         data = self._run.result.read_bytes()
         return len(data), hashlib.sha256(data).digest()
 
@@ -166,6 +171,9 @@ class Records:
         write(value)
         cost = time.thread_time() - begin + took
         interval.seconds = max(interval.seconds, cost / WRITE_SHARE)
+        if interval is self._checkpoints:
+            self.checkpoints += 1
+            self.checkpoint_cpu += cost
         self.longest = max(self.longest, self._clock.now() - start + took)
 
     def _store(self, held: Held) -> None:

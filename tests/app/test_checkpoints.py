@@ -171,4 +171,6 @@ def test_checkpoints_take_at_most_a_hundredth_of_the_processors_time(
     assert stored == [3]
     assert kept._checkpoints.seconds >= 100 * 0.05
     assert kept.longest >= 0.05
+    assert kept.checkpoints == 1
+    assert kept.checkpoint_cpu >= 0.05
     kept.abandon()
