@@ -8,7 +8,8 @@ moment of the search. The time runs from the signal to the first `pulse` record 
 
 --hosts: the same on six ranks over three hosts (network namespaces, root), and the loss of a whole
 host under `launch --restarts`: to the first pulse that the restarted job certifies, with the
-pulses it had to do again.
+pulses it had to do again and the age of its checkpoint, written every 2 s. Without it, the same
+for a killed mpirun.
 """
 
 from __future__ import annotations
@@ -92,6 +93,8 @@ def complete(path: Path) -> list[bytes]:
     return found
 
 
+#: Pulses computed again, and seconds since the checkpoint that the restart began from.
+Repeated = tuple[int, float]
 #: Seconds to the regroup record, and to the first pulse behind it; None when it did not come.
 Recovery = tuple[float, float] | None
 
@@ -113,11 +116,36 @@ def measure(folder: Path, problem: Path, ranks: int, number: int, seed: int) -> 
         return found
 
 
+def lose_mpirun(folder: Path, problem: Path, ranks: int, seed: int) -> tuple[Recovery, Repeated]:
+    """Kill the mpirun of a run under `launch --restarts`; return the recovery and what was lost."""
+    rng = random.Random(seed)
+    run = folder / f"mpirun-{ranks}-{seed}"
+    options = [problem, "--work", "inf", "--pulse-tasks", str(4 * ranks), "--checkpoint-every", "2"]
+    with Running.launch(run, ranks, options, "--restarts", "1") as running:
+        running.wait_for(running.searching)
+        time.sleep(3.0 + rng.random())
+        children = Path(f"/proc/{running.process.pid}/task/{running.process.pid}/children")
+        (mpirun,) = map(int, children.read_text().split())
+        records = len(complete(run / "ledger" / "journal.morsr"))
+        since, age = time.monotonic(), checkpoint_age(run)
+        send(mpirun, signal.SIGKILL)
+        found = first_pulse_after(run, records, since, Epoch)
+        again = repeated(run / "ledger" / "journal.morsr"), age
+        print(f"mpirun killed, {ranks} ranks, seed {seed}: {found}, repeated {again}", flush=True)
+        return found, again
+
+
+def checkpoint_age(run: Path) -> float:
+    """Seconds since the newest checkpoint was written."""
+    written = (path.stat().st_mtime for path in run.glob("checkpoints/checkpoint-*.h5"))
+    return time.time() - max(written)
+
+
 def on_hosts(folder: Path, problem: Path, runs: int) -> list[dict[str, Any]]:
     """Six ranks on three hosts: a rank is killed, a rank is stopped, a host dies."""
     options = [problem, "--work", "inf", "--pulse-tasks", "24", "--checkpoint-every", "2"]
     found: dict[str, list[Recovery]] = {}
-    again: list[int] = []
+    again: list[Repeated] = []
     for seed in range(runs):
         rng = random.Random(seed)
         for case in ("SIGKILL", "SIGSTOP", "host"):
@@ -133,11 +161,11 @@ def on_hosts(folder: Path, problem: Path, runs: int) -> list[dict[str, Any]]:
                 journal = run / "ledger" / "journal.morsr"
                 records = len(complete(journal))
                 victim = ranks_of(run)[rng.choice(hosts.ranks_on(run, "h2"))]
-                since = time.monotonic()
+                since, age = time.monotonic(), checkpoint_age(run)
                 if case == "host":
                     hosts.kill("h3")
                     seconds = first_pulse_after(run, records, since, Epoch)
-                    again.append(repeated(journal))
+                    again.append((repeated(journal), age))
                 else:
                     send(victim, getattr(signal, case))
                     seconds = first_pulse_after(run, records, since)
@@ -148,17 +176,20 @@ def on_hosts(folder: Path, problem: Path, runs: int) -> list[dict[str, Any]]:
         name = "host lost, restart" if case == "host" else f"{case}, 6 ranks, 3 hosts"
         rows.append(row(name, times, 2.1 if case == "SIGKILL" else None))
         if case == "host":
-            rows[-1]["pulses again"] = again
+            rows[-1]["repeated"] = again
     return rows
 
 
 def repeated(journal: Path) -> int:
-    """How many pulses the journal has twice."""
-    bodies = [parse(decode_record(data, i)) for i, data in enumerate(complete(journal))]
-    numbers = [body.pulse for body in bodies if isinstance(body, Pulse)]
-    starts = [body.committed for body in bodies if isinstance(body, Epoch)]
-    before = numbers[: len(numbers) - 1]
-    return max((n for n in before), default=0) + 1 - starts[-1] if starts else 0
+    """How many pulses of the journal the last start of the job did again."""
+    reached = again = 0
+    for position, data in enumerate(complete(journal)):
+        body = parse(decode_record(data, position))
+        if isinstance(body, Pulse):
+            reached = max(reached, body.pulse + 1)
+        elif isinstance(body, Epoch):
+            again = reached - body.committed
+    return again
 
 
 def row(case: str, found: list[Recovery], paper: float | None) -> dict[str, Any]:
@@ -194,6 +225,10 @@ def main() -> None:
                 found = [measure(folder, problem, ranks, number, s) for s in range(args.runs)]
                 paper = 2.1 if number == signal.SIGKILL else None
                 rows.append(row(f"{signal.Signals(number).name}, {ranks} ranks", found, paper))
+        for ranks in [] if args.hosts else args.ranks:
+            both = [lose_mpirun(folder, problem, ranks, s) for s in range(args.runs)]
+            rows.append(row(f"mpirun killed, {ranks} ranks, restart", [x for x, _ in both], None))
+            rows[-1]["repeated"] = [again for _, again in both]
     report(
         args, rows, ["case", "runs", "recovered", "median s", "worst s", "regrouped s", "paper s"]
     )
