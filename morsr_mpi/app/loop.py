@@ -81,6 +81,7 @@ class NodeLoop:
         self._left = False
         self._in_round = False
         self._round_at = float("-inf")
+        self._interval = config.ROUND_INTERVAL_SECONDS
         self._tick_at = float("-inf")
         self._stop_at = float("-inf")
         self._progress_at = float("-inf")
@@ -127,7 +128,7 @@ class NodeLoop:
             return busy
         if not self._in_round:
             idle = not self._jobs
-            if idle or now - self._round_at >= config.ROUND_INTERVAL_SECONDS:
+            if idle or now - self._round_at >= self._interval:
                 self._round_at = now
                 self._apply(RoundDue())
                 busy = True
@@ -175,6 +176,7 @@ class NodeLoop:
             if slots is not None:
                 self._in_round = False
                 self.stats.rounds += 1
+                self._pace(slots)
                 busy = True
                 self._apply(RoundDone(tuple(slots)))
             elif (
@@ -192,6 +194,13 @@ class NodeLoop:
         if self._had_jobs:
             self.stats.busy += min(now - self._turn_at, config.ROUND_LATE_SECONDS)
         self._turn_at, self._had_jobs = now, bool(self._jobs)
+
+    def _pace(self, slots: Sequence[bytes]) -> None:
+        """All ranks see whether anybody has said something: rounds follow soon then, or later."""
+        if all(slot == EMPTY_SLOT for slot in slots):
+            self._interval = min(2.0 * self._interval, config.MAX_ROUND_INTERVAL_SECONDS)
+        else:
+            self._interval = config.ROUND_INTERVAL_SECONDS
 
     def _receive(self) -> bool:
         """Take in the frames that have arrived; False when there are none."""

@@ -23,8 +23,17 @@ MAX_FRAME_BYTES: Final = 16 << 20
 MAX_PENDING_FRAMES: Final = 1024
 #: A rank explores this long between two polls of its transport.
 SLICE_SECONDS: Final = 0.004
-#: The next exchange round starts this long after the last at the earliest.
+#: The next exchange round starts this long after the last at the earliest, where a rank
+#: computes; twice as long after each round in which nobody said anything, up to a limit.
 ROUND_INTERVAL_SECONDS: Final = 0.010
+MAX_ROUND_INTERVAL_SECONDS: Final = 0.030
+#: Results wait this long for others of the same rank at most, unless somebody could be waiting
+#: for them; longer where there are many ranks, each of which verifies every frame.
+HOLD_SECONDS: Final = 0.1
+HOLD_SECONDS_PER_RANK: Final = 0.05
+MAX_HOLD_SECONDS: Final = 1.0
+#: The same without a lag: others have nothing else to do at the end of a pulse.
+HOLD_WITHOUT_LAG_SECONDS: Final = 0.030
 #: First and longest sleep of an idle rank (no busy polling).
 IDLE_SLEEP_MIN_SECONDS: Final = 0.0001
 IDLE_SLEEP_MAX_SECONDS: Final = 0.001
@@ -87,8 +96,10 @@ MAX_ACCUSATIONS: Final = 256
 #: what its own recheck took: the others have to compute the task too.
 DISPUTE_SECONDS: Final = 20.0
 DISPUTE_PATIENCE: Final = 8.0
-#: Commits are put to the vote this often; each vote costs every rank some milliseconds.
+#: Commits are put to the vote this often, more seldom where there are many ranks: each vote
+#: costs every rank a check of those of all others.
 VOTE_SECONDS: Final = 0.25
+VOTE_SECONDS_PER_RANK: Final = 0.125
 #: A coordinator with something to bring about is given this long before it is replaced.
 VOTE_PATIENCE_SECONDS: Final = 3.0
 #: The patience with a primary doubles at most this often.

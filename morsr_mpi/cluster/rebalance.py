@@ -34,12 +34,16 @@ class Move:
 
 
 def rebalance(
-    book: LoadBook, speeds: Sequence[float], ahead: Sequence[float] | None = None
+    book: LoadBook,
+    speeds: Sequence[float],
+    ahead: Sequence[float] | None = None,
+    late: float = MIN_LATE_SECONDS,
 ) -> list[Move]:
     """Return the moves, and note them in the book.
 
     speeds: work units per second of each rank, 0 for one that is silent or computes nothing.
-    ahead: work already spent on unfinished tasks, per rank. The same arguments give the same
+    ahead: work already spent on unfinished tasks, per rank; late: seconds after its share by which
+    a rank may finish without losing tasks. The same arguments give the same
     moves. A silent rank loses everything, others all but what they have probably begun.
     """
     moves: list[Move] = []
@@ -52,17 +56,16 @@ def rebalance(
         for rank in ranks:
             loads[rank] += book.load(rank, pulse)
         share = sum(max(load, 0.0) for load in loads) / total_speed
-        late = [r for r in ranks if _overloaded(loads[r], speeds[r], share)]
-        for source in sorted(late, key=lambda r: (-_seconds(loads[r], speeds[r]), r)):
+        over = [r for r in ranks if _overloaded(loads[r], speeds[r], share, late)]
+        for source in sorted(over, key=lambda r: (-_seconds(loads[r], speeds[r]), r)):
             _unload(book, pulse, source, loads, speeds, share, moves)
     return moves
 
 
-def _overloaded(load: float, speed: float, share: float) -> bool:
+def _overloaded(load: float, speed: float, share: float, late: float) -> bool:
     if not speed > 0.0:
         return load > 0.0
-    late = load / speed - share
-    return late > MIN_LATE_SECONDS and load > OVERLOADED * share * speed
+    return load / speed - share > late and load > OVERLOADED * share * speed
 
 
 def _seconds(load: float, speed: float) -> float:

@@ -20,6 +20,7 @@ from morsr_mpi.base.config import (
     RETRY_SECONDS,
     VOTE_PATIENCE_SECONDS,
     VOTE_SECONDS,
+    VOTE_SECONDS_PER_RANK,
 )
 from morsr_mpi.base.errors import InternalError, ProtocolError, StateDiffersError
 from morsr_mpi.base.ports import Signer
@@ -80,6 +81,7 @@ class Agreement:
         self._deadline: tuple[float, int] | None = None
         self._resent_at = 0.0
         self._proposed_at = float("-inf")
+        self._vote_every = VOTE_SECONDS_PER_RANK * len(self._keys)
         self._over = False
         self._own_since = 0.0
         self._out = Outcome()
@@ -177,7 +179,7 @@ class Agreement:
         if now - self._resent_at >= RETRY_SECONDS:
             self._resent_at = now
             self._apply(ev.Resend())
-        if now - self._proposed_at >= VOTE_SECONDS:
+        if now - self._proposed_at >= max(VOTE_SECONDS, self._vote_every):
             self.propose()
 
     def give_up(self) -> list[Commit]:

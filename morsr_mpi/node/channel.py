@@ -13,12 +13,14 @@ from morsr_mpi.base.ports import Signer
 from morsr_mpi.node.effects import Effect, Log, SendFrame
 from morsr_mpi.node.envelope import Envelope
 from morsr_mpi.node.inbox import Heard, Inbox
+from morsr_mpi.node.pacing import Pacer
 from morsr_mpi.node.rounds import Announced, Outbox
 from morsr_mpi.node.settings import NodeSettings
 from morsr_mpi.wire.batch import MessageBatcher
 from morsr_mpi.wire.kinds import MessageType
 from morsr_mpi.wire.messages import Message, SlotRequest
 from morsr_mpi.wire.packing import unpacked_bytes
+from morsr_mpi.wire.slots import EMPTY_SLOT
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,7 @@ class Channel:
         self._inbox = Inbox(settings.rank, self._envelope)
         self._outbox = Outbox(self._envelope, signer.signature_bytes)
         self._batcher = MessageBatcher()
+        self.pacer = Pacer(settings)
         self._traffic: dict[MessageType, Traffic] = {}
         self.late = False
 
@@ -79,12 +82,14 @@ class Channel:
         """Queue a message for all ranks; nothing where there is no other."""
         if self._settings.size > 1:
             packed = self._outbox.say(message)
+            self.pacer.queued(message.TYPE, len(packed))
             self._count(message.TYPE, unpacked_bytes(packed), len(packed))
 
     def add_result(self, pulse: int, index: int, result: bytes) -> None:
         """Queue a result for all ranks."""
         if self._settings.size > 1:
             packed = self._outbox.add_result(pulse, index, result)
+            self.pacer.queued(MessageType.OPTIMIZATION_RESULT, len(packed))
             self._count(MessageType.OPTIMIZATION_RESULT, len(result), len(packed))
 
     def send(self, dest: int, message: Message, now: float) -> None:
@@ -92,9 +97,20 @@ class Channel:
         packed = self._batcher.add(dest, message, now)
         self._count(message.TYPE, unpacked_bytes(packed), len(packed))
 
+    def committed(self, pulse: int) -> None:
+        """A pulse was committed here: others may lack results of it that still wait."""
+        if self._outbox.holds(pulse):
+            self.pacer.press()
+
     def slot(self, committed: int, state: bytes) -> tuple[bytes, list[Announced]]:
         """Return the slot of the next round, and results it announces."""
-        return self._outbox.compose(committed, state)
+        speaks = self.pacer.due()
+        found = self._outbox.compose(committed, state, silent=not speaks)
+        if found[0] != EMPTY_SLOT:
+            self.pacer.gone()
+        if speaks and self._outbox.waiting:  # more than a slot holds: the rest follows at once
+            self.pacer.press()
+        return found
 
     def relays(self, committed: int, state: bytes) -> tuple[list[Effect], list[Announced]]:
         """While a round is late: return what says to all others what waits, point-to-point.
@@ -103,6 +119,7 @@ class Channel:
         """
         frames: list[bytes | None] = [] if self.late else [self._outbox.entered()]
         self.late = True
+        self.pacer.gone()
         payload, announced = self._outbox.content(committed, state)
         if payload is not None:
             frames.append(self._envelope.relay_frame(payload))

@@ -41,6 +41,7 @@ from morsr_mpi.node.free import FreeBook
 from morsr_mpi.node.inbox import Heard
 from morsr_mpi.node.life import LifeSigns
 from morsr_mpi.node.orders import ChamberScheduler
+from morsr_mpi.node.pacing import hold_seconds
 from morsr_mpi.node.pulses import PlansDifferError, PulseBook
 from morsr_mpi.node.records import RecordBook
 from morsr_mpi.node.settings import NodeSettings
@@ -123,6 +124,7 @@ class Node(NodeFacts):
                 self._life.tick(event)
                 self._rebalance()
                 if self._roster is not None:
+                    self._channel.pacer.now = event.now
                     waits = self._own_done is None and self._waits()
                     self._votes.tick(event.now, waits, self._watch.difference)
             case RoundLate():
@@ -143,6 +145,7 @@ class Node(NodeFacts):
             slot = hello_slot(self.settings, self._signer, self.search, self._journal_at)
         else:
             self._beat()
+            self._channel.pacer.work(*self._work.left)
             slot, announced = self._channel.slot(self._watch.committed, self._watch.state)
             self._fetch.hold_all(announced)
         self._effects.append(StartRound(slot))
@@ -221,7 +224,7 @@ class Node(NodeFacts):
         roster = open_roster(settings, self._signer, slots)
         self._effects.append(AppendRecord(roster.record))
         self._channel = Channel(settings, self._signer, roster.run, roster.keys)
-        scheduler = ChamberScheduler(roster.capacities, settings.lag)
+        scheduler = ChamberScheduler(roster.capacities, settings.lag, hold_seconds(settings))
         signed = bool(self._signer.signature_bytes)
         self._claims = ClaimBook(settings, signed, self._sound, self._tick.now)
         self._records.patient = self._claims.able
@@ -242,6 +245,7 @@ class Node(NodeFacts):
     def _take(self, heard: Heard) -> None:
         self._claims.heard(heard)
         self._watch.hear(heard.sender, heard.committed, heard.state)
+        self._work.heard(heard.sender, self._tick.now)
         for message in heard.messages:
             self._hear(heard.sender, message, self._message)
 
@@ -337,6 +341,7 @@ class Node(NodeFacts):
         pulse = self._pulses.open[0]
         body = self._pulses.commit()
         self._votes.hold(body.pulse, [(pulse.number, task) for task in pulse.tasks])
+        self._channel.committed(pulse.number)
         self._watch.advance(body.pulse + 1, body.state)
         self._claims.reached(body.pulse + 1, body.state)
         self._fetch.release(self._watch.slowest)

@@ -13,7 +13,7 @@ from morsr_mpi.base.config import MAX_PULSE_SKEW, TAKE_OVER_SECONDS
 from morsr_mpi.base.ports import TaskLike
 from morsr_mpi.cluster.assignment import assign
 from morsr_mpi.cluster.loads import LoadBook, positive_weights
-from morsr_mpi.cluster.rebalance import Move, back_up, rebalance
+from morsr_mpi.cluster.rebalance import MIN_LATE_SECONDS, Move, back_up, rebalance
 from morsr_mpi.cluster.speeds import SpeedBook
 from morsr_mpi.node.pulses import OpenPulse
 from morsr_mpi.wire.messages import Order
@@ -30,8 +30,9 @@ MAX_SHARED_RANKS = 1024
 class ChamberScheduler:
     """Assigns tasks; keeps orders back while a rank is too far behind; moves what is late."""
 
-    def __init__(self, capacities: Sequence[int], lag: int) -> None:
-        """capacities: relative speed of each rank, 0 = computes nothing."""
+    def __init__(self, capacities: Sequence[int], lag: int, hold: float = 0.0) -> None:
+        """capacities: relative speed of each rank, 0 = computes nothing; hold: seconds for which
+        ranks keep what they have finished to themselves."""
         self._lag = lag
         self._waiting: deque[OpenPulse] = deque()
         self._shares: tuple[int, ...] = tuple(capacities)
@@ -39,6 +40,10 @@ class ChamberScheduler:
         self._told: tuple[int, ...] = self._shares
         self._loads = LoadBook(len(capacities))
         self._idle_since: dict[int, float] = {}
+        self._heard_at = [0.0] * len(capacities)
+        self._hold = hold
+        # What is done is known that exactly, and with a lag there is other work meanwhile.
+        self._late = max(MIN_LATE_SECONDS, 0.5 * hold) if lag else MIN_LATE_SECONDS
 
     @property
     def speeds(self) -> tuple[float, ...]:
@@ -110,6 +115,19 @@ class ChamberScheduler:
             for rank, share in enumerate(self._shares)
         )
 
+    def heard(self, rank: int, now: float) -> None:
+        """Note that a rank said what it has finished."""
+        self._heard_at[rank] = now
+
+    def _ahead(self, now: float, silent: Collection[int]) -> list[float]:
+        """Work of unfinished tasks that each rank has probably done, as far as it may keep it to
+        itself: it has been computing since it last spoke."""
+        ahead = list(self._speeds.spent)
+        for rank, speed in enumerate(self._speeds.speeds):
+            if rank not in silent:
+                ahead[rank] += speed * max(0.0, min(now - self._heard_at[rank], self._hold))
+        return ahead
+
     def hear(self, rank: int, beat: Heartbeat) -> None:
         """Take in what a rank says of its progress."""
         self._speeds.hear(rank, beat.work, beat.spent, beat.busy)
@@ -120,7 +138,7 @@ class ChamberScheduler:
         silent: ranks not heard of for `config.TAKE_OVER_SECONDS`; all they have is taken over.
         """
         speeds = [0.0 if r in silent else s for r, s in enumerate(self._speeds.speeds)]
-        moves = rebalance(self._loads, speeds, self._speeds.spent)
+        moves = rebalance(self._loads, speeds, self._ahead(now, silent), self._late)
         for rank in range(len(speeds)):
             if rank in silent or not self._loads.idle(rank):
                 self._idle_since.pop(rank, None)

@@ -81,14 +81,28 @@ class Outbox:
         self._results.append(_Waiting(pulse, index, result, packed))
         return packed
 
-    def compose(self, committed: int, state: bytes) -> tuple[bytes, list[Announced]]:
+    @property
+    def waiting(self) -> bool:
+        """Whether something is queued."""
+        return bool(self._results) or any(self._urgent)
+
+    def holds(self, pulse: int) -> bool:
+        """Whether a result of a pulse is queued."""
+        return any(item.pulse == pulse for item in self._results)
+
+    def compose(
+        self, committed: int, state: bytes, *, silent: bool = False
+    ) -> tuple[bytes, list[Announced]]:
         """Return the slot of the next round, and the results it announces.
 
+        silent: what is queued waits for a later one, unless others must hear how far this rank is.
         committed, state: pulses committed and the digest of S after the last of them. They
         travel with whatever is sent, and alone only often enough for flow control: a slot
         without a frame costs nobody a verification.
         """
         self.number += 1
+        if silent and committed - self._reported < MAX_PULSE_SKEW // 2:
+            return EMPTY_SLOT, []
         payload, announced = self.content(committed, state)
         if payload is None:
             return EMPTY_SLOT, announced

@@ -52,6 +52,7 @@ class PulseWork:
         self._held = Held(settings.rank, settings.lag)
         self._begun: dict[tuple[int, int], OpenPulse] = {}
         self._effects: list[Effect] = []
+        self._latest = -1
 
     def effects(self) -> list[Effect]:
         """Return what is to be done since the last call, in order."""
@@ -148,10 +149,26 @@ class PulseWork:
                 if message.view == pulse.view:  # it changes the order that stands here
                     self._reassigned(pulse, message)
             case Results():
+                if sender != self._settings.rank:
+                    self._latest = max(self._latest, number)
                 for index, result in zip(message.indices, message.results, strict=True):
                     self._accept(pulse, index, result, sender)
             case Announcement():
                 self._announced(pulse, sender, message)
+
+    @property
+    def left(self) -> tuple[int, int | None, int]:
+        """The oldest pulse in flight; the least pulse with a task begun here, None without any;
+        the latest that another rank gave a result of."""
+        oldest = self._pulses.committed
+        least = next(iter(self._begun), (None,))[0]
+        if least is not None and least > oldest:  # tasks moved here may be older
+            least = min(key[0] for key in self._begun)
+        return oldest, least, self._latest
+
+    def heard(self, sender: int, now: float) -> None:
+        """Note when a rank spoke: what it has finished since then is not known here."""
+        self._scheduler.heard(sender, now)
 
     def hear(self, sender: int, beat: Heartbeat) -> None:
         """Take in what a rank says of its progress."""
@@ -166,6 +183,7 @@ class PulseWork:
         """As coordinator: move tasks from ranks that are late; returns what to broadcast."""
         if not self.coordinating or self._settings.size == 1:
             return []
+        self._scheduler.heard(self._settings.rank, now)
         moved = self._scheduler.rebalance(now, self.view, silent)
         for message in moved:
             pulse = self._pulses.find(message.pulse)
