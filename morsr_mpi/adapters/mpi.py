@@ -167,7 +167,8 @@ class MpiTransport:
 
     def _next_message(self) -> MPI.Message | None:
         """Return the next frame that has been announced; None when there is none."""
-        for _ in range(_TESTS // 2 + 1):
+        # While a round is pending its tests keep the network going; each call may yield the core.
+        for _ in range(_TESTS // 2 + 1 if self._round is None else 1):
             for tag in (_URGENT, _ORDINARY):
                 message = self._comm.Improbe(MPI.ANY_SOURCE, tag, self._status)
                 if message is not None:

@@ -224,7 +224,8 @@ class Node(NodeFacts):
         roster = open_roster(settings, self._signer, slots)
         self._effects.append(AppendRecord(roster.record))
         self._channel = Channel(settings, self._signer, roster.run, roster.keys)
-        scheduler = ChamberScheduler(roster.capacities, settings.lag, hold_seconds(settings))
+        hold = hold_seconds(settings.size, settings.lag, settings.free)
+        scheduler = ChamberScheduler(roster.capacities, settings.lag, hold)
         signed = bool(self._signer.signature_bytes)
         self._claims = ClaimBook(settings, signed, self._sound, self._tick.now)
         self._records.patient = self._claims.able

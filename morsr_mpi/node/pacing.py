@@ -22,20 +22,23 @@ _PATIENT = frozenset(
 )
 
 
-def hold_seconds(settings: NodeSettings) -> float:
-    """Longest time a result waits for others; none in free mode, where commits wait for nothing."""
-    if settings.free:
+def hold_seconds(size: int, lag: int, free: bool = False) -> float:
+    """Longest time a result waits for others; none in free mode, where commits wait for nothing.
+
+    size: number of ranks; lag, free: options of the run.
+    """
+    if free:
         return 0.0
-    if settings.lag == 0:
+    if lag == 0:
         return HOLD_WITHOUT_LAG_SECONDS
-    return min(MAX_HOLD_SECONDS, max(HOLD_SECONDS, HOLD_SECONDS_PER_RANK * settings.size))
+    return min(MAX_HOLD_SECONDS, max(HOLD_SECONDS, HOLD_SECONDS_PER_RANK * size))
 
 
 class Pacer:
     """Whether what waits on one rank may wait longer."""
 
     def __init__(self, settings: NodeSettings) -> None:
-        self._hold = hold_seconds(settings)
+        self._hold = hold_seconds(settings.size, settings.lag, settings.free)
         self._reach = max(1, settings.lag)
         self._since: float | None = None
         self._pressing = False

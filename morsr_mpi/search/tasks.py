@@ -7,6 +7,7 @@ with the problem's and the algorithm version is a content address (paper section
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from morsr_mpi.base.canonical import CanonicalError, decode, encode
 from morsr_mpi.base.config import MAX_DIMENSION
@@ -21,6 +22,9 @@ from morsr_mpi.search.compact import expand, squeeze
 COMPLETE = "complete"
 ADVANCE = "advance"
 PROVE = "prove"
+#: Results kept parsed from when they came until they are committed, and up to which size.
+_RECENT = 512
+_SMALL_BYTES = 2048
 
 
 @dataclass(frozen=True)
@@ -112,6 +116,10 @@ class TaskResult:
     @classmethod
     def from_bytes(cls, data: bytes) -> TaskResult:
         """Raise InternalError for anything to_bytes did not write."""
+        return _recent(data) if len(data) <= _SMALL_BYTES else cls._parse(data)
+
+    @classmethod
+    def _parse(cls, data: bytes) -> TaskResult:
         try:
             fields = decode(data)
             match fields:
@@ -130,3 +138,9 @@ class TaskResult:
                     raise InternalError("malformed result: fields of the wrong type")
         except ValueError as error:  # CanonicalError is one
             raise InternalError(f"malformed result: {error}") from None
+
+
+@lru_cache(maxsize=_RECENT)
+def _recent(data: bytes) -> TaskResult:
+    """A small result: what was looked at when it came is the same when it is committed."""
+    return TaskResult._parse(data)

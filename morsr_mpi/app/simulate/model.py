@@ -14,9 +14,10 @@ import numpy as np
 
 from morsr_mpi.app.simulate.calibration import Calibration, Network, Recorded
 from morsr_mpi.app.simulate.predict_votes import predict_votes
-from morsr_mpi.base.config import IDLE_SLEEP_MAX_SECONDS, ROUND_INTERVAL_SECONDS, SLOT_BYTES
+from morsr_mpi.base.config import IDLE_SLEEP_MAX_SECONDS, MAX_ROUND_INTERVAL_SECONDS, SLOT_BYTES
 from morsr_mpi.base.digest import sha256
 from morsr_mpi.cluster.assignment import assign
+from morsr_mpi.node.pacing import hold_seconds
 
 #: Pulses that are modelled, after the width of pulses has settled.
 PULSES = 24
@@ -132,15 +133,16 @@ class _Ranks:
         own = np.bincount(owner, weights=seconds, minlength=n)
         frames = np.bincount(owner, minlength=n).astype(float)
         frames[0] += 1.0  # the order
-        # A rank says what it has finished once a round, and rounds are an interval apart.
-        frames = np.minimum(frames, np.ceil(own / ROUND_INTERVAL_SECONDS) + 1.0)
+        # A rank says what it has finished when its share is done, or after the longest time that
+        # results wait; the order goes in a frame of its own.
+        frames = np.minimum(frames, np.ceil(own / hold_seconds(n, self._lag)) + 1.0)
         opened = frames.sum() - frames
         plan = len(tasks) * (
             self._recorded.plan + self._recorded.commit + cal.assign_task + n * cal.assign_pair
         )
         plan += self._recorded.digest
         said = frames * cal.sign + opened * (cal.verify + cal.frame)
-        rounds = own.max() / ROUND_INTERVAL_SECONDS + 1.0
+        rounds = own.max() / MAX_ROUND_INTERVAL_SECONDS + 1.0
         idle_turns = rounds * (cal.turn + n * cal.slot)
         again = recheck * seconds.sum() / n
         work = own + again + said + idle_turns + plan
