@@ -45,15 +45,21 @@ class Channel:
     """One rank's end of all its connections."""
 
     def __init__(
-        self, settings: NodeSettings, signer: Signer, run: bytes, keys: Sequence[bytes]
+        self,
+        settings: NodeSettings,
+        signer: Signer,
+        run: bytes,
+        keys: Sequence[bytes],
+        hold: float = 0.0,
     ) -> None:
-        """run: id of the run, part of every signature; keys: public key of each rank."""
+        """run: id of the run, part of every signature; keys: public key of each rank; hold:
+        seconds that results wait for others at most."""
         self._settings = settings
         self._envelope = Envelope(settings.rank, signer, run, keys)
         self._inbox = Inbox(settings.rank, self._envelope)
         self._outbox = Outbox(self._envelope, signer.signature_bytes)
         self._batcher = MessageBatcher()
-        self.pacer = Pacer(settings)
+        self.pacer = Pacer(settings.lag, hold)
         self._traffic: dict[MessageType, Traffic] = {}
         self.late = False
 

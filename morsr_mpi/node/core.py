@@ -223,11 +223,11 @@ class Node(NodeFacts):
         settings, search = self.settings, self.search
         roster = open_roster(settings, self._signer, slots)
         self._effects.append(AppendRecord(roster.record))
-        self._channel = Channel(settings, self._signer, roster.run, roster.keys)
-        hold = hold_seconds(settings.size, settings.lag, settings.free)
-        scheduler = ChamberScheduler(roster.capacities, settings.lag, hold)
         signed = bool(self._signer.signature_bytes)
         self._claims = ClaimBook(settings, signed, self._sound, self._tick.now)
+        hold = hold_seconds(settings.size, settings.lag, settings.free, self._claims.able)
+        self._channel = Channel(settings, self._signer, roster.run, roster.keys, hold)
+        scheduler = ChamberScheduler(roster.capacities, settings.lag, hold)
         self._records.patient = self._claims.able
         books = (self._fetch, self._claims, self._free)
         self._work = PulseWork(settings, self._pulses, scheduler, self._refuse, *books)

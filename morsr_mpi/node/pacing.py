@@ -14,7 +14,6 @@ from morsr_mpi.base.config import (
     MAX_HOLD_SECONDS,
     SLOT_BYTES,
 )
-from morsr_mpi.node.settings import NodeSettings
 from morsr_mpi.wire.kinds import MessageType
 
 _PATIENT = frozenset(
@@ -22,12 +21,13 @@ _PATIENT = frozenset(
 )
 
 
-def hold_seconds(size: int, lag: int, free: bool = False) -> float:
+def hold_seconds(size: int, lag: int, free: bool = False, proven: bool = False) -> float:
     """Longest time a result waits for others; none in free mode, where commits wait for nothing.
 
-    size: number of ranks; lag, free: options of the run.
+    size: number of ranks; lag, free: options of the run; proven: frames serve as proofs of what
+    was claimed in which state, so that they must not be older than the sender's next commit.
     """
-    if free:
+    if free or proven:
         return 0.0
     if lag == 0:
         return HOLD_WITHOUT_LAG_SECONDS
@@ -37,9 +37,10 @@ def hold_seconds(size: int, lag: int, free: bool = False) -> float:
 class Pacer:
     """Whether what waits on one rank may wait longer."""
 
-    def __init__(self, settings: NodeSettings) -> None:
-        self._hold = hold_seconds(settings.size, settings.lag, settings.free)
-        self._reach = max(1, settings.lag)
+    def __init__(self, lag: int, hold: float) -> None:
+        """hold: seconds that a result waits at most."""
+        self._hold = hold
+        self._reach = max(1, lag)
         self._since: float | None = None
         self._pressing = False
         self._spared_at = -1
