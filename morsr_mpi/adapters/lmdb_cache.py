@@ -11,6 +11,7 @@ answers "absent".
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from pathlib import Path
 from struct import Struct
@@ -25,7 +26,7 @@ from morsr_mpi.storage.result_cache import CacheStats, check_key, checksum, cost
 
 _U64 = Struct(">Q")
 _HEAD = 8 + DIGEST_BYTES
-_TAKEN, _NEXT = b"taken", b"next"
+_TAKEN, _NEXT, _NAME = b"taken", b"next", b"name"
 #: The file has room for this multiple of the bytes counted: pages are not always full.
 _SLACK = 3
 #: Ranks and readers that may have the cache open at once.
@@ -47,6 +48,7 @@ class LmdbCache:
             self._results, self._uses, self._meta = (
                 self._env.open_db(name) for name in (b"results", b"uses", b"meta")
             )
+            self.name = self._named()
         except (OSError, lmdb.Error) as exc:
             raise UsageError(
                 f"the cache {path} cannot be opened ({exc}); choose a directory on storage of this "
@@ -60,6 +62,16 @@ class LmdbCache:
         self._flushing = self._closing = self._broken = False
         self._thread = threading.Thread(target=self._work, name="morsr-cache", daemon=True)
         self._thread.start()
+
+    def _named(self) -> bytes:
+        """Return the name of the cache; who opens it first gives it one."""
+        with self._env.begin() as transaction:
+            name = transaction.get(_NAME, db=self._meta)
+        if name is None:
+            with self._env.begin(write=True) as transaction:
+                transaction.put(_NAME, os.urandom(16), db=self._meta, overwrite=False)
+                name = transaction.get(_NAME, db=self._meta)
+        return bytes(name)
 
     def get(self, key: bytes) -> bytes | None:
         """Return a result; counts as a use."""
@@ -81,14 +93,27 @@ class LmdbCache:
         self._touched.add(key)
         return result
 
-    def put(self, key: bytes, result: bytes) -> None:
+    def put(self, key: bytes, result: bytes) -> bool:
         """Keep a result. Where the disk is too slow for what is put, some is not kept."""
         room = CACHE_PENDING_BYTES - self._pending_bytes
-        if check_key(key) in self._pending or cost_of(result) > min(self._max, room):
-            return
+        if check_key(key) in self._pending:
+            return True
+        if cost_of(result) > min(self._max, room):
+            return False
         with self._changed:
             self._pending[key] = result
             self._pending_bytes += cost_of(result)
+        return True
+
+    def clear(self) -> None:
+        """Forget everything, on disk too."""
+        with self._changed:
+            self._pending.clear()
+            self._removed.clear()
+            self._touched.clear()
+            self._pending_bytes = 0
+        with contextlib.suppress(lmdb.Error):
+            self._empty()
 
     def remove(self, key: bytes) -> None:
         """Forget a result; on disk with the next batch."""
@@ -166,13 +191,16 @@ class LmdbCache:
             try:
                 self._write(dict(batch), touched, removed)
             except lmdb.MapFullError:
-                with self._env.begin(write=True) as transaction:
-                    for table in (self._results, self._uses, self._meta):
-                        transaction.drop(table, delete=False)
-                # The pages are free for the transaction after the next.
-                with self._env.begin(write=True) as transaction:
-                    transaction.put(_TAKEN, _U64.pack(0), db=self._meta)
+                self._empty()
                 self._write(dict(batch), set(), set())
+
+    def _empty(self) -> None:
+        with self._env.begin(write=True) as transaction:
+            for table in (self._results, self._uses):
+                transaction.drop(table, delete=False)
+        # The pages are free for the transaction after the next.
+        with self._env.begin(write=True) as transaction:
+            transaction.put(_TAKEN, _U64.pack(0), db=self._meta)
 
     def _write(self, batch: dict[bytes, bytes], touched: set[bytes], removed: set[bytes]) -> None:
         with self._env.begin(write=True) as transaction:

@@ -10,6 +10,7 @@ from morsr_mpi.app.accounting import CATEGORIES
 from morsr_mpi.app.agree import Together
 from morsr_mpi.app.crypto import CryptoCost
 from morsr_mpi.app.loop import LoopStats, Outcome
+from morsr_mpi.app.replicas import ENTRIES, Replicas
 from morsr_mpi.base.canonical import CanonicalError, decode, encode
 from morsr_mpi.base.errors import InternalError
 from morsr_mpi.node.channel import Traffic
@@ -21,6 +22,7 @@ class Account:
     those with a task to compute; tasks, work units, units lost with tasks given up; rounds; tasks
     whose results were known.
 
+    replicas: of the replicated store, in the order of `replicas.ENTRIES`; empty without one.
     crypto: CPU seconds of signing, verifying, TLS; signatures: made and verified. Both from the
     start of the job on, parts of `cpu` besides."""
 
@@ -35,9 +37,16 @@ class Account:
     traffic: Mapping[str, Traffic]
     crypto: tuple[float, ...] = (0.0, 0.0, 0.0)
     signatures: tuple[int, ...] = (0, 0)
+    replicas: tuple[int, ...] = ()
 
     @classmethod
-    def of(cls, stats: LoopStats, traffic: Mapping[str, Traffic], crypto: CryptoCost) -> Account:
+    def of(
+        cls,
+        stats: LoopStats,
+        traffic: Mapping[str, Traffic],
+        crypto: CryptoCost,
+        replicas: tuple[int, ...] = (),
+    ) -> Account:
         """Return the account of a loop that has ended."""
         cpu = tuple(float(stats.cpu.get(name, 0.0)) for name in CATEGORIES)
         return cls(
@@ -52,13 +61,14 @@ class Account:
             traffic,
             crypto.seconds(),
             crypto.counts(),
+            replicas,
         )
 
     def to_bytes(self) -> bytes:
         """Canonical bytes; from_bytes is the inverse."""
         said = tuple((n, t.messages, t.plain, t.packed) for n, t in sorted(self.traffic.items()))
         numbers = (self.tasks, self.work, self.wasted, self.rounds, self.known)
-        crypto = (self.crypto, self.signatures)
+        crypto = (self.crypto, self.signatures, self.replicas)
         return encode((self.cpu, self.wall, self.busy, numbers, said, crypto))
 
     @classmethod
@@ -72,19 +82,25 @@ class Account:
                     float(busy),
                     (int(tasks), int(work), int(wasted), int(rounds), int(known)),
                     tuple(said),
-                    (tuple(seconds), tuple(counts)),
+                    (tuple(seconds), tuple(counts), tuple(kept)),
                 ):
                     traffic = {str(n): Traffic(m, plain, packed) for n, m, plain, packed in said}
                     numbers = (tasks, work, wasted, rounds, known)
-                    return cls(cpu, wall, busy, *numbers, traffic, seconds, counts)
+                    return cls(cpu, wall, busy, *numbers, traffic, seconds, counts, kept)
         except CanonicalError:
             pass
         raise InternalError("malformed account of a rank")
 
 
-def gather(together: Together, outcomes: Sequence[Outcome], crypto: CryptoCost) -> list[Account]:
+def gather(
+    together: Together,
+    outcomes: Sequence[Outcome],
+    crypto: CryptoCost,
+    replicas: Replicas | None = None,
+) -> list[Account]:
     """Return the accounts of all ranks: of this process's nodes, or of one node per process."""
-    own = [Account.of(outcome.stats, outcome.node.traffic, crypto) for outcome in outcomes]
+    kept = replicas.account() if replicas is not None else ()
+    own = [Account.of(found.stats, found.node.traffic, crypto, kept) for found in outcomes]
     if len(own) > 1:
         return own
     return [Account.from_bytes(data) for data in together.exchange(own[0].to_bytes())]
@@ -106,6 +122,9 @@ def run_entries(accounts: Sequence[Account]) -> dict[str, Any]:
         entries[f"crypto_{name}"] = [account.crypto[i] for account in accounts]
     for i, name in enumerate(("signatures", "verifications")):
         entries[name] = [account.signatures[i] for account in accounts]
+    if all(len(account.replicas) == len(ENTRIES) for account in accounts):
+        for i, name in enumerate(ENTRIES):
+            entries[name] = [account.replicas[i] for account in accounts]
     said = _total(accounts)
     if not said:  # a single rank has nobody to tell
         return entries

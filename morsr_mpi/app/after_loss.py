@@ -15,6 +15,7 @@ from morsr_mpi.app.crew import Crew
 from morsr_mpi.app.journal import pulses_of
 from morsr_mpi.app.parts import Load
 from morsr_mpi.app.regrouping import Losses, Remembering, recorded
+from morsr_mpi.app.replicas import Replicas
 from morsr_mpi.app.resume import restore_state
 from morsr_mpi.app.rollback import CONVICTED, parts_of, recorded_rollback, standing
 from morsr_mpi.app.settings import Settings
@@ -51,6 +52,7 @@ class AfterLoss:
     _options: SearchOptions
     _prepared: Prepared | None
     _problem: QuadraticProblem | None
+    _replicas: Replicas | None
     _restarts: int
     _searches: list[Search]
     _settings: Settings
@@ -62,6 +64,7 @@ class AfterLoss:
         self._origin = b""
         self._generation = self._followed = 0
         self._liars: set[int] = set()
+        self._replicas = None
         self._rolled_back = self._differed = False
 
     def rank_of(self, member: int) -> int:
@@ -109,6 +112,8 @@ class AfterLoss:
                     self._log(text)
                 if plan.phase == START:
                     return
+                if self._replicas is not None:
+                    self._replicas.regroup(crew.group.members, crew.group.absent)
                 self._level(plan)
                 self._take_places(plan)
                 if self._rolled_back:
@@ -131,6 +136,8 @@ class AfterLoss:
             return
         for node, explorer in zip(self._nodes, self._explorers, strict=False):
             explorer.known = node.finished_results(committed=True)
+        if self._replicas is not None:
+            self._replicas.exclude({*self._liars, *self._crew.expelled})
         self._generation = self._followed = generation
         self._crew.expelled = {}
         self._rolled_back = True

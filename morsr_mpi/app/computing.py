@@ -10,10 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from morsr_mpi.app.filesystem import SHARED, file_system_type
-from morsr_mpi.app.recovery import Recovered, recover
 from morsr_mpi.app.regrouping import Known, Remembering
-from morsr_mpi.app.rundir import RunDirectory
-from morsr_mpi.app.sharing import Share
 from morsr_mpi.base.errors import UsageError
 from morsr_mpi.base.ids import computation_id
 from morsr_mpi.base.ports import RunLike
@@ -55,9 +52,10 @@ class Computing:
             return [Remembering(explorer) for explorer in plain]
         return [Remembering(Cached(e, self._cache, problem.digest), e) for e in plain]
 
-    def recover(self, share: Share, run: RunDirectory | None, committed: int) -> Recovered:
-        """Return results beyond a checkpoint that the caches of all ranks have (`recovery`)."""
-        return recover(share, self._cache, run, committed)
+    @property
+    def cache(self) -> ResultCache | None:
+        """The cache, once there are explorers; None without one."""
+        return self._cache
 
     def close(self) -> None:
         """Store what waits and let go of the cache."""

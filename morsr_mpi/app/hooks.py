@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from morsr_mpi.node.effects import Contributed
+from morsr_mpi.storage.store_messages import Send, StoreMessage
+
+
+class StoreHooks(Protocol):
+    """The replicated store of this rank (`app.replicas`)."""
+
+    def committed(self, taken: Sequence[tuple[bytes, int, bytes]]) -> None:
+        """A pulse was committed: task id, rank whose result it is, result."""
+
+    def heard(self, sender: int, said: StoreMessage) -> tuple[Send, ...]:
+        """The store of another rank said something; returns the answers."""
+
+    def tick(self, now: float) -> tuple[Send, ...]:
+        """Time passed; returns what is to be said."""
 
 
 def _never() -> str:
@@ -22,7 +36,7 @@ class Hooks:
     on_evidence: name and bytes of evidence against a rank;
     on_tasks: this rank's part in commits that were decided; stop_requested: a reason to stop, ""
     for none, asked every `config.STOP_POLL_SECONDS` (checkpoints are taken then, in the middle
-    of pulses too); log: lines for an operator.
+    of pulses too); log: lines for an operator; replicas: the replicated store.
     """
 
     on_commit: Callable[[Any], None] | None = None
@@ -31,6 +45,7 @@ class Hooks:
     on_tasks: Callable[[Contributed], None] | None = None
     stop_requested: Callable[[], str] = _never
     log: Callable[[str], None] | None = None
+    replicas: StoreHooks | None = None
 
 
 @dataclass

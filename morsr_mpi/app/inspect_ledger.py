@@ -11,6 +11,7 @@ from morsr_mpi.adapters.journal_file import read_records
 from morsr_mpi.app.audit_tasks import audit_tasks, by_group, read_segment
 from morsr_mpi.app.computation_chain import find_record, verify_computation_chain
 from morsr_mpi.app.inspect import Findings
+from morsr_mpi.app.replicas import ENTRIES
 from morsr_mpi.app.rundir import RunDirectory
 from morsr_mpi.base.canonical import CanonicalError, decode
 from morsr_mpi.base.errors import InputError, TamperError
@@ -74,6 +75,31 @@ def describe_known(found: Findings, story: Mapping[str, Any]) -> None:
         found.add("known results", f"{int(sum(known))} of {int(sum(tasks))} tasks, {share:.1f} %")
         if len(tasks) > 1:
             found.add("hit rates", by_rank)
+
+
+def describe_replicas(found: Findings, story: Mapping[str, Any]) -> None:
+    """Add how the replicated store stood at the end of a run: copies, losses, repairs."""
+    kept = story.get("replicas_kept")
+    if kept is None or not len(kept):
+        return
+    total = {name: int(sum(story[name])) for name in ENTRIES}
+    copies, caches, hosts = (
+        int(min(story[name])) for name in ("replica_copies", "replica_caches", "replica_hosts")
+    )
+    by_rank = ", ".join(f"rank {rank} {int(count)}" for rank, count in enumerate(kept))
+    text = f"{total['replicas_kept']} of results, factor {copies} over {caches} caches on {hosts} "
+    found.add("replicas", f"{text}host{'' if hosts == 1 else 's'}; {by_rank}")
+    told = [
+        f"{total[f'replicas_{name}']} {what}"
+        for name, what in (
+            ("refused", "refused for want of room"), ("moved", "copied after losses"),
+            ("repaired", "repaired"), ("invalidated", "dropped with an excluded writer"),
+            ("read", "read by the ledger's digest"),
+        )
+        if total[f"replicas_{name}"]
+    ]  # fmt: skip
+    if told:
+        found.add("replicas since", ", ".join(told))
 
 
 def inspect_records(path: Path, pulse: int | None) -> Findings:

@@ -16,7 +16,7 @@ from morsr_mpi.adapters.hdf5_sealed import SealedError, sealed_header
 from morsr_mpi.adapters.journal_file import read_records
 from morsr_mpi.app.account import summary
 from morsr_mpi.app.inspect import Findings, describe_solution, frontier_text
-from morsr_mpi.app.inspect_ledger import describe_known, describe_records
+from morsr_mpi.app.inspect_ledger import describe_known, describe_records, describe_replicas
 from morsr_mpi.app.rundir import RunDirectory
 from morsr_mpi.app.verifiers import signer_of
 from morsr_mpi.base.errors import InputError, MorsrError, TamperError
@@ -80,6 +80,7 @@ def _result(found: Findings, run: RunDirectory) -> SolveResult | None:
     if cost:
         found.add("cost", cost)
     describe_known(found, story)
+    describe_replicas(found, story)
     for text in result.failures:
         found.add("failure", text)
     describe_solution(found, result.solution, result.tolerance)

@@ -30,7 +30,9 @@ from morsr_mpi.app.node_data import NodeData
 from morsr_mpi.app.nodes import make_nodes
 from morsr_mpi.app.outcome import tell_ready
 from morsr_mpi.app.parts import Load, Outcome, Refusals, line_of, verdict_of
+from morsr_mpi.app.recovery import go_forward, recover
 from morsr_mpi.app.regrouping import Losses, Remembering
+from morsr_mpi.app.replicas import open_replicas
 from morsr_mpi.app.resume import restore, share_start
 from morsr_mpi.app.rundir import RunDirectory
 from morsr_mpi.app.settings import Settings
@@ -209,19 +211,38 @@ class Job(AfterLoss):
 
         count = self._settings.ranks
         self._searches = together.agree(lambda: [search() for _ in range(count)], describe)
-        committed, self._origin = self._searches[0].committed, self._searches[0].snapshot()
-        at = together.agree_on(0, lambda: chief.open_journal(self._token, committed), describe)
-        self._journal_at = at or ChainPoint()
         self._explorers = together.agree(
             lambda: self._computing.explorers(problem, prepared, count), describe
         )
+        cache, members = self._computing.cache, crew.group.members
+        self._replicas = open_replicas(together, members, cache, problem.digest)
         if self._settings.resume:
-            own = chief.run if crew.is_chief else None
-            recovered = self._computing.recover(Share(together), own, committed)
-            known.update(recovered.results)
-            chief.note(recovered.line)
+            self._take_from_ledger(together)
+        committed, self._origin = self._searches[0].committed, self._searches[0].snapshot()
+        at = together.agree_on(0, lambda: chief.open_journal(self._token, committed), describe)
+        self._journal_at = at or ChainPoint()
         for explorer in self._explorers:
             explorer.known.update(known)
+
+    def _take_from_ledger(self, together: Together) -> None:
+        """Go on from the last certified pulse whose results are in caches, not the checkpoint's."""
+        crew, lag = self._crew, self._options.lag
+        found, ledger = recover(
+            Share(together),
+            lambda: crew.transport(3),
+            self._clock,
+            self._run,
+            self._computing.cache,
+            self._replicas,
+            self._searches[0].committed,
+        )
+        self._chief.note(found.line)
+
+        def forward() -> None:
+            for search in self._searches:
+                go_forward(search, ledger, lag, found.end, found.results)
+
+        together.agree(forward, self.internal_line)
 
     def _search(self) -> list[loop.Outcome]:
         """Run the nodes of this process to their end; return how each ended."""
@@ -267,7 +288,7 @@ class Job(AfterLoss):
         verdict = verdict_of(result, outcome.stopped)
         together.agree(self._tasks.close, self.internal_line)
         self._computing.close()
-        cost = run_entries(gather(together, outcomes, self._crypto))
+        cost = run_entries(gather(together, outcomes, self._crypto, self._replicas))
 
         def close() -> None:
             if chief.records is not None and not chief.sealed:
@@ -312,7 +333,8 @@ class Job(AfterLoss):
             return self._requests.poll(now) or ""
 
         tasks = self._tasks.hook(index)
-        return loop.Hooks(None, None, chief.keep_evidence, tasks, poll, self._log)
+        evidence, replicas = chief.keep_evidence, self._replicas
+        return loop.Hooks(None, None, evidence, tasks, poll, self._log, replicas)
 
     def _describe(self, search: Search) -> SolveResult:
         """Return the result as it would be with a search's solution, with the story so far."""

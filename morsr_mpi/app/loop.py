@@ -32,6 +32,7 @@ from morsr_mpi.node.effects import (
     Finished,
     Log,
     Recheck,
+    ReplicaHeard,
     SendFrame,
     StartRound,
     Yield,
@@ -43,11 +44,13 @@ from morsr_mpi.node.events import (
     RoundDone,
     RoundDue,
     RoundLate,
+    SendReplicas,
     StopRequested,
     TasksDone,
     Tick,
 )
 from morsr_mpi.node.patience import Patience
+from morsr_mpi.storage.store_messages import Send
 from morsr_mpi.wire.kinds import Priority
 from morsr_mpi.wire.slots import EMPTY_SLOT
 
@@ -161,6 +164,9 @@ class NodeLoop:
             work = self._jobs.work + self._jobs.wasted + spent
             gap = self._patience.longest
             self._apply(Tick(now, work, spent, int(1000.0 * self.stats.busy), gap))
+            replicas = self._hooks.replicas
+            if replicas is not None and self.node.has_met and self.stopped is None:
+                self._say(self.meter.measure("ledger", lambda: replicas.tick(now)))
         if self.stopped is None and now - self._stop_at >= config.STOP_POLL_SECONDS:
             self._stop_at = now
             reason = self.meter.measure("ledger", self._hooks.stop_requested)
@@ -243,7 +249,9 @@ class NodeLoop:
                 case Convicted():
                     self._verdicts.append((self._clock.now(), effect))
                 case Committed():
-                    self._committed(effect.pulse)
+                    self._committed(effect)
+                case ReplicaHeard():
+                    self._heard(effect)
                 case Cancel():
                     self._jobs.drop(effect.pulse, effect.index, begun=True)
                 case Yield():
@@ -273,8 +281,22 @@ class NodeLoop:
         if on_tasks is not None:
             self.meter.measure("ledger", lambda: on_tasks(mine))
 
-    def _committed(self, pulse: int) -> None:
+    def _heard(self, effect: ReplicaHeard) -> None:
+        """Let the replicated store answer."""
+        replicas = self._hooks.replicas
+        if replicas is not None:
+            said = self.meter.measure("ledger", lambda: replicas.heard(effect.sender, effect.said))
+            self._say(said)
+
+    def _say(self, said: tuple[Send, ...]) -> None:
+        if said:
+            self._apply(SendReplicas(said))
+
+    def _committed(self, effect: Committed) -> None:
         """Let the application look at the state, then let the node go on."""
+        replicas = self._hooks.replicas
+        if replicas is not None:
+            self.meter.measure("ledger", lambda: replicas.committed(effect.taken))
         on_commit = self._hooks.on_commit
         if on_commit is not None:
             self.meter.measure("ledger", lambda: on_commit(self.node.search))

@@ -208,11 +208,20 @@ STORE_WAIT_SECONDS: Final = 0.5
 STORE_TRIES: Final = 4
 #: Operations of one rank's store under way at once.
 MAX_STORE_OPERATIONS: Final = 4096
+#: Largest result that is replicated; what is bigger is computed again where it is missing.
+MAX_REPLICA_BYTES: Final = 1 << 20
+#: Replicas whose writers a rank remembers: of older ones it copies none after a loss.
+MAX_TRACKED_REPLICAS: Final = 1 << 17
+#: Groups of keys that are kept by the same ranks.
+PLACEMENT_GROUPS: Final = 4096
 #: Results copied after a loss in one tick, so that they do not fill the network.
 REREPLICATE_PER_TICK: Final = 16
 #: Results beyond a checkpoint that a restart looks for in caches, and bytes it moves between ranks.
 MAX_RECOVERED_TASKS: Final = 1 << 16
 MAX_RECOVERED_BYTES: Final = 32 << 20
+#: Reads of one rank under way at once at a restart, and how long a rank waits for others that read.
+MAX_RECOVERY_READS: Final = 64
+RECOVERY_SECONDS: Final = 30.0
 #: Size of the result cache of a node on disk, and what an entry is counted with besides itself.
 CACHE_BYTES: Final = 4 << 30
 CACHE_ENTRY_BYTES: Final = 160

@@ -71,7 +71,32 @@ def verify_certificates(chain: VerifiedChain, signer_of: Callable[[str], Signer]
     return found
 
 
-def _check(position: int, job: _Job, body: Certified) -> None:
+def certified_pulses(
+    chain: VerifiedChain, signer_of: Callable[[str], Signer], since: int
+) -> set[int]:
+    """Return `id` of the bodies in a chain that a certificate covers.
+
+    since: signatures are checked of certificates for pulses from this one on. Raises TamperError.
+    """
+    sure: set[int] = set()
+    job: _Job | None = None
+    for position, (record, body) in enumerate(zip(chain.records, chain.bodies, strict=True)):
+        match body:
+            case Genesis() | Epoch():
+                first = body.committed if isinstance(body, Epoch) else 0
+                keys = dict(enumerate(body.public_keys))
+                job = _Job(record.digest, signer_of(body.security), keys, first, [])
+            case Pulse() | Step() if job is not None:
+                job.waiting.append(body)
+            case Certified() if job is not None:
+                _check(position, job, body, signatures=job.first + len(job.waiting) > since)
+                sure.update(map(id, job.waiting))
+                job.first += len(job.waiting)
+                job.waiting = []
+    return sure
+
+
+def _check(position: int, job: _Job, body: Certified, *, signatures: bool = True) -> None:
     try:
         certificate = Certificate.parse(decode(body.certificate))
     except ValueError as error:
@@ -84,9 +109,9 @@ def _check(position: int, job: _Job, body: Certified) -> None:
         raise TamperError(
             f"journal record {position}: the certificate is not one of the pulses before it"
         )
-    if certificate.members != Membership.of(len(job.keys)) or not certificate.valid(
-        VoteKind.COMMIT, job.run, job.keys, job.signer
-    ):
+    members = certificate.members == Membership.of(len(job.keys))
+    votes = (VoteKind.COMMIT, job.run, job.keys, job.signer)
+    if not members or (signatures and not certificate.valid(*votes)):
         raise TamperError(
             f"journal record {position}: the certificate lacks valid votes of a quorum"
         )

@@ -1,8 +1,7 @@
 """The node: events in, effects out (DESIGN sections 3 and 6).
 
-It composes the replicated search, its pulses, the exchange rounds and the journal's chain,
-and knows neither clock nor network nor file. Whatever the order in which results arrive,
-S takes the same path on every rank.
+It composes the replicated search, its pulses, the exchange rounds and the journal's chain, and
+knows neither clock nor network nor file. S takes the same path on every rank.
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ from morsr_mpi.node.effects import (
     Effect,
     Finished,
     Log,
+    ReplicaHeard,
     StartRound,
 )
 from morsr_mpi.node.events import (
@@ -30,6 +30,7 @@ from morsr_mpi.node.events import (
     RoundDone,
     RoundDue,
     RoundLate,
+    SendReplicas,
     StopRequested,
     TaskDone,
     TasksDone,
@@ -57,6 +58,7 @@ from morsr_mpi.wire.messages import (
     Done,
     Message,
     Order,
+    Replica,
     Results,
     SlotRequest,
     StopRequest,
@@ -104,10 +106,7 @@ class Node(NodeFacts):
 
     # --- events --------------------------------------------------------------------------
     def step(self, event: Event) -> list[Effect]:
-        """Take in one event and return what is to be done, in order.
-
-        Raises InternalError or UsageError when the run cannot go on.
-        """
+        """Return what an event makes to be done, in order. Raises InternalError, UsageError."""
         match event:
             case TasksDone():
                 self._tasks_done(event.tasks)
@@ -131,6 +130,9 @@ class Node(NodeFacts):
                 self._round_late()
             case StopRequested():
                 self._request_stop(event.reason)
+            case SendReplicas() if self._roster is not None:
+                for item in event.messages:
+                    self._send(item.dest, Replica(item.message))
         if self._roster is not None and not self.finished:
             self._advance()
         if self._roster is not None:
@@ -250,7 +252,7 @@ class Node(NodeFacts):
         for message in heard.messages:
             self._hear(heard.sender, message, self._message)
 
-    def _hear(self, sender: int, message: Message, handle: Callable[[int, Message], None]) -> None:
+    def _hear(self, sender: int, message: Message, handle: Handle) -> None:
         try:
             handle(sender, message)
         except ProtocolError as error:
@@ -296,6 +298,8 @@ class Node(NodeFacts):
                     self._refuse(sender, ProtocolError(line))
             case SlotRequest():
                 self._effects.extend(self._channel.repeat(message, sender))
+            case Replica():
+                self._effects.append(ReplicaHeard(sender, message.said))
             case _:
                 raise ProtocolError(f"rank {sender} sent a {message.TYPE.name} directly")
 
@@ -351,7 +355,7 @@ class Node(NodeFacts):
             for part in self._records.propose(self._work.view):
                 self._channel.say(part)
         self._record()
-        self._effects.append(Committed(body.pulse))
+        self._effects.append(Committed(body.pulse, pulse.taken()))
         self._plan_due = True
         self._paused = True
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from morsr_mpi.base.ports import TaskLike
+from morsr_mpi.storage.store_messages import StoreMessage
 from morsr_mpi.wire.kinds import Priority
 
 
@@ -71,9 +72,21 @@ class AppendRecord:
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """A pulse was committed. S stays as it is until the event `Proceed`, which must follow."""
+    """A pulse was committed. S stays as it is until the event `Proceed`, which must follow.
+
+    taken: task id, rank whose result it is, and the result of each task.
+    """
 
     pulse: int
+    taken: tuple[tuple[bytes, int, bytes], ...] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaHeard:
+    """The store of another rank said something to that of this one."""
+
+    sender: int
+    said: StoreMessage
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +149,7 @@ Effect = (
     | Yield
     | AppendRecord
     | Committed
+    | ReplicaHeard
     | Log
     | Evidence
     | Contributed

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from morsr_mpi.storage.store_messages import Send
+
 
 @dataclass(frozen=True, slots=True)
 class RoundDue:
@@ -68,6 +70,13 @@ class Tick:
 
 
 @dataclass(frozen=True, slots=True)
+class SendReplicas:
+    """This rank's store says something to those of others."""
+
+    messages: tuple[Send, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class StopRequested:
     """This rank was asked to stop. reason: for people."""
 
@@ -89,4 +98,5 @@ Event = (
     | Tick
     | StopRequested
     | Proceed
+    | SendReplicas
 )

@@ -179,6 +179,11 @@ class OpenPulse:
         """Whether every task is settled."""
         return len(self._settled) == len(self.tasks)
 
+    def taken(self) -> tuple[tuple[bytes, int, bytes], ...]:
+        """Task id, rank whose result it is here, and the result of each task."""
+        ids = (task.task_id for task in self.tasks)
+        return tuple(zip(ids, self.givers, self.results(), strict=True))
+
     def results(self) -> list[bytes]:
         """All results in the order of the tasks. Raises InternalError when one is missing."""
         found = [result for result in self._results if result is not None]

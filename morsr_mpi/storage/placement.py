@@ -1,17 +1,31 @@
-"""Which ranks keep a result: rendezvous hashing over ranks, on different hosts first (paper 3.3).
+"""Which caches keep a result: rendezvous hashing, on different hosts first (paper section 3.3).
 
-When ranks come or go, only what they kept moves.
+Places are told apart by the names of their caches, which outlive the ranks of a job: a restart on
+other ranks of the same nodes looks where the last job has written. Keys are placed in groups, so
+that a rank asks a table and hashes nothing where it sees every result. When places come or go,
+only what they kept moves.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 
+from morsr_mpi.base.config import PLACEMENT_GROUPS
 from morsr_mpi.base.digest import sha256
 
-#: Replicas of a result, or as many as there are ranks.
+#: Replicas of a result, or as many as there are caches.
 REPLICATION = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a rank keeps results. host: a name of its node; cache: a name of the cache itself,
+    the same for ranks that share it: copies in one cache are one copy."""
+
+    host: str
+    cache: bytes
 
 
 def write_quorum(replicas: int) -> int:
@@ -19,28 +33,37 @@ def write_quorum(replicas: int) -> int:
     return replicas // 2 + 1
 
 
-def ranking(key: bytes, ranks: Sequence[int]) -> list[int]:
-    """Return the ranks by their score for a key, the highest first."""
-    return sorted(ranks, key=lambda rank: (_score(key, rank), rank), reverse=True)
+def group_of(key: bytes) -> int:
+    """Return the placement group of a key: keys are digests, so their first bytes are even."""
+    return int.from_bytes(key[:2], "big") % PLACEMENT_GROUPS
 
 
-def replicas_of(key: bytes, hosts: Mapping[int, str], factor: int = REPLICATION) -> list[int]:
-    """Return the ranks that keep a key, by falling score.
+def ranking(group: int, places: Mapping[int, Place]) -> list[int]:
+    """Return the ranks by the score of their caches for a group, the highest first."""
+    return sorted(places, key=lambda rank: (_score(group, places[rank].cache), -rank), reverse=True)
 
-    hosts: the host of each living rank. As many different hosts as there are, then other ranks.
+
+def replicas_of(
+    group: int, places: Mapping[int, Place], factor: int = REPLICATION
+) -> tuple[int, ...]:
+    """Return the ranks that keep the keys of a group, by falling score.
+
+    places: of each living rank. As many different hosts as there are, then other caches.
     """
     chosen: list[int] = []
     later: list[int] = []
-    seen: set[str] = set()
-    for rank in ranking(key, tuple(hosts)):
-        if hosts[rank] in seen:
-            later.append(rank)
-        else:
-            seen.add(hosts[rank])
-            chosen.append(rank)
-    return (chosen + later)[: min(factor, len(hosts))]
+    hosts: set[str] = set()
+    caches: set[bytes] = set()
+    for rank in ranking(group, places):
+        place = places[rank]
+        if place.cache in caches:
+            continue
+        caches.add(place.cache)
+        (later if place.host in hosts else chosen).append(rank)
+        hosts.add(place.host)
+    return tuple((chosen + later)[:factor])
 
 
-@lru_cache(maxsize=1 << 14)
-def _score(key: bytes, rank: int) -> bytes:
-    return sha256(b"morsr-replica" + key + rank.to_bytes(4, "big"))
+@lru_cache(maxsize=1 << 16)
+def _score(group: int, cache: bytes) -> bytes:
+    return sha256(b"morsr-replica" + group.to_bytes(2, "big") + cache)

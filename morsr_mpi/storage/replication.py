@@ -13,100 +13,42 @@ is why a run reads by digest.
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from enum import Enum
 
 from morsr_mpi.base.config import (
+    MAX_REPLICA_BYTES,
     MAX_STORE_OPERATIONS,
+    MAX_TRACKED_REPLICAS,
     REREPLICATE_PER_TICK,
     STORE_TRIES,
     STORE_WAIT_SECONDS,
 )
 from morsr_mpi.base.digest import sha256
 from morsr_mpi.base.errors import InternalError, ProtocolError
-from morsr_mpi.storage.placement import REPLICATION, replicas_of, write_quorum
+from morsr_mpi.storage.placement import (
+    REPLICATION,
+    Place,
+    group_of,
+    replicas_of,
+    write_quorum,
+)
 from morsr_mpi.storage.result_cache import ResultCache, check_key
-
-
-class Basis(Enum):
-    """What a read relied on."""
-
-    DIGEST = "digest"
-    MAJORITY = "majority"
-    NOTHING = "nothing"
-    """It failed: absent, or nothing that could be relied on."""
-
-
-@dataclass(frozen=True, slots=True)
-class StorePut:
-    """Keep this result. writer: the rank that computed it; op: 0 where no answer is wanted."""
-
-    op: int
-    key: bytes
-    writer: int
-    result: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class StoreKept:
-    """Whether a put was done."""
-
-    op: int
-    kept: bool
-
-
-@dataclass(frozen=True, slots=True)
-class StoreGet:
-    """Asks for a result."""
-
-    op: int
-    key: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class StoreFound:
-    """Answers: the result and who wrote it; None where it is not held."""
-
-    op: int
-    writer: int
-    result: bytes | None
-
-
-StoreMessage = StorePut | StoreKept | StoreGet | StoreFound
-
-
-@dataclass(frozen=True, slots=True)
-class Send:
-    """Send a message to a rank."""
-
-    dest: int
-    message: StoreMessage
-
-
-@dataclass(frozen=True, slots=True)
-class Written:
-    """A write ended. kept: replicas that have it; quorum: whether they are enough."""
-
-    key: bytes
-    kept: int
-    quorum: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Read:
-    """A read ended. basis: what it relied on; replicas: how many gave this result; repaired: how
-    many were sent it because they lacked it or had another."""
-
-    key: bytes
-    result: bytes | None
-    basis: Basis
-    replicas: int
-    repaired: int
-
-
-Effect = Send | Written | Read
+from morsr_mpi.storage.store_messages import (
+    NOBODY,
+    Basis,
+    Effect,
+    Read,
+    ReplicationStats,
+    Send,
+    StoreFound,
+    StoreGet,
+    StoreKept,
+    StoreMessage,
+    StorePut,
+    Written,
+)
 
 
 @dataclass(slots=True)
@@ -127,24 +69,10 @@ class _Reading:
     digest: bytes | None
     waiting: set[int]
     total: int
+    others: tuple[int, ...] = ()
     answers: dict[int, tuple[int, bytes | None]] = field(default_factory=dict)
     at: float = 0.0
     tries: int = 1
-
-
-@dataclass
-class ReplicationStats:
-    """What a store has done. hits, misses: reads by what they ended with; by_digest,
-    by_majority: what hits relied on; invalidated: entries dropped with their writer; repaired,
-    moved: results sent to replicas that lacked them, after a read or a loss."""
-
-    hits: int = 0
-    misses: int = 0
-    by_digest: int = 0
-    by_majority: int = 0
-    invalidated: int = 0
-    repaired: int = 0
-    moved: int = 0
 
 
 class ReplicatedStore:
@@ -153,35 +81,84 @@ class ReplicatedStore:
     def __init__(
         self,
         rank: int,
-        hosts: Mapping[int, str],
+        places: Mapping[int, Place],
         local: ResultCache,
         factor: int = REPLICATION,
     ) -> None:
-        """hosts: the host of each living rank, this one included; local: where replicas are."""
-        if rank not in hosts:
+        """places: of each living rank with a cache; local: where replicas are."""
+        if rank not in places:
             raise InternalError(f"rank {rank} is not among the ranks of the store")
         self.rank = rank
         self.stats = ReplicationStats()
-        self._hosts = dict(hosts)
+        self._places = dict(places)
         self._local = local
-        self._factor = factor
-        self._writers: dict[bytes, int] = {}
+        self.factor = factor
+        self._where: dict[int, tuple[int, ...]] = {}
+        self._writers: OrderedDict[bytes, int] = OrderedDict()
         self._excluded: set[int] = set()
         self._operations: dict[int, _Write | _Reading] = {}
         self._moves: deque[bytes] = deque()
         self._next = 1
         self._now = 0.0
 
-    def replicas(self, key: bytes) -> list[int]:
+    def replicas(self, key: bytes) -> tuple[int, ...]:
         """Return the living ranks that keep a key."""
-        return replicas_of(key, self._hosts, self._factor)
+        group = group_of(key)
+        found = self._where.get(group)
+        if found is None:
+            found = self._where[group] = replicas_of(group, self._places, self.factor)
+        return found
+
+    def place_of(self, rank: int) -> Place:
+        """Return where a living rank keeps results."""
+        return self._places[rank]
+
+    @property
+    def ranks(self) -> list[int]:
+        """The living ranks of the store."""
+        return sorted(self._places)
+
+    @property
+    def caches(self) -> int:
+        """Different caches: no more copies than these."""
+        return len({place.cache for place in self._places.values()})
+
+    @property
+    def hosts(self) -> int:
+        """Different hosts."""
+        return len({place.host for place in self._places.values()})
 
     @property
     def waiting(self) -> int:
         """Operations of this rank that have not ended, and entries to be copied elsewhere."""
         return len(self._operations) + len(self._moves)
 
+    @property
+    def full(self) -> bool:
+        """Whether no further operation may begin now."""
+        return len(self._operations) >= MAX_STORE_OPERATIONS
+
     # --- what this rank wants ----------------------------------------------------------------
+    def take(self, key: bytes, result: bytes, writer: int) -> None:
+        """Keep a replica of what all ranks have committed, if it is this rank's to keep.
+
+        Every rank has the result already, so that a write costs no message; what the ranks
+        committed last stands. All of them say in their slots how far they have committed.
+        """
+        if self.rank not in self.replicas(key) or len(result) > MAX_REPLICA_BYTES:
+            return
+        if writer == self.rank and self._local.get(key) == result:
+            kept = True  # computed here, and in the cache for that
+        else:
+            if self._writers.get(key, writer) != writer:  # committed anew, after a conviction
+                self._local.remove(key)
+            kept = self._local.put(key, result)
+        if not kept:
+            self.stats.refused += 1
+            return
+        self._track(key, writer)
+        self.stats.kept += 1
+
     def put(self, key: bytes, result: bytes, writer: int | None = None) -> list[Effect]:
         """Write a result to its replicas; `Written` follows when enough have it, or cannot."""
         check_key(key)
@@ -198,10 +175,14 @@ class ReplicatedStore:
         return out
 
     def get(self, key: bytes, digest: bytes | None = None) -> list[Effect]:
-        """Read a result; `Read` follows. digest: its SHA-256 where the ledger names it."""
+        """Read a result; `Read` follows. digest: its SHA-256 where the ledger names it.
+
+        With a digest it does not matter who answers: where no replica is good, all are asked.
+        """
         check_key(key)
         ranks = self.replicas(key)
-        reading = _Reading(key, digest, set(ranks), len(ranks), at=self._now)
+        others = tuple(r for r in self._places if r not in ranks) if digest is not None else ()
+        reading = _Reading(key, digest, set(ranks), len(ranks), others, at=self._now)
         number = self._begin(reading)
         out: list[Effect] = []
         if self.rank in ranks:
@@ -213,7 +194,7 @@ class ReplicatedStore:
     # --- what is heard -----------------------------------------------------------------------
     def hear(self, sender: int, message: StoreMessage) -> list[Effect]:
         """Take in a message of a living rank; others' are ignored. Raises ProtocolError."""
-        if sender not in self._hosts or sender in self._excluded:
+        if sender not in self._places or sender in self._excluded:
             return []
         match message:
             case StorePut(op, key, writer, result):
@@ -238,8 +219,11 @@ class ReplicatedStore:
             if now - operation.at < STORE_WAIT_SECONDS:
                 continue
             if operation.tries >= STORE_TRIES:
-                out += self._end(number)
-                continue
+                if isinstance(operation, _Write) or not operation.others:
+                    out += self._end(number)
+                    continue
+                operation.waiting, operation.others = set(operation.others), ()
+                operation.tries = 0
             operation.tries += 1
             operation.at = now
             for rank in sorted(operation.waiting):
@@ -252,18 +236,18 @@ class ReplicatedStore:
     def shrink(self, living: Iterable[int]) -> list[Effect]:
         """Go on with fewer ranks: what the others kept is copied from who is left."""
         left = set(living)
-        gone = set(self._hosts) - left
+        gone = set(self._places) - left
         if not gone:
             return []
-        before = dict(self._hosts)
-        for rank in gone:
-            del self._hosts[rank]
         for key in self._writers:
-            old = replicas_of(key, before, self._factor)
+            old = self.replicas(key)
             if gone & set(old):
                 holders = [rank for rank in old if rank in left]
                 if holders and holders[0] == self.rank:
                     self._moves.append(key)
+        self._where.clear()
+        for rank in gone:
+            del self._places[rank]
         out: list[Effect] = []
         for number, operation in list(self._operations.items()):
             operation.waiting -= gone
@@ -286,7 +270,7 @@ class ReplicatedStore:
             del self._writers[key]
             self._local.remove(key)
             self.stats.invalidated += 1
-        return self.shrink(r for r in self._hosts if r != rank)
+        return self.shrink(r for r in self._places if r != rank)
 
     # --- inside ------------------------------------------------------------------------------
     def _begin(self, operation: _Write | _Reading) -> int:
@@ -304,26 +288,34 @@ class ReplicatedStore:
     def _keep(self, key: bytes, writer: int, result: bytes) -> bool:
         """Keep a replica; the first stays: one that differs proves nothing by itself, so what a
         lying writer has left is outvoted by readers and goes when the writer is excluded."""
-        if writer in self._excluded:
+        if writer in self._excluded or len(result) > MAX_REPLICA_BYTES:
             return False
-        if key in self._writers and self._local.get(key) is not None:
-            return self._local.get(key) == result
-        self._replace(key, writer, result)
-        return True
+        known = self._local.get(key)
+        if known is None:
+            self._replace(key, writer, result)
+            return True
+        if key not in self._writers:
+            self._track(key, writer if known == result else NOBODY)
+        return known == result
 
     def _replace(self, key: bytes, writer: int, result: bytes) -> None:
         self._local.remove(key)
         self._local.put(key, result)
+        self._track(key, writer)
+
+    def _track(self, key: bytes, writer: int) -> None:
+        """Remember who wrote an entry; of the oldest this rank forgets it."""
         self._writers[key] = writer
+        while len(self._writers) > MAX_TRACKED_REPLICAS:
+            self._writers.popitem(last=False)
 
     def _held(self, key: bytes) -> tuple[int, bytes | None]:
-        writer = self._writers.get(key)
-        if writer is None:
-            return 0, None
         found = self._local.get(key)
-        if found is None:  # made room for others, or damaged
-            del self._writers[key]
-        return writer, found
+        if found is None:  # never here, made room for others, or damaged
+            self._writers.pop(key, None)
+        elif len(found) > MAX_REPLICA_BYTES:
+            found = None
+        return self._writers.get(key, NOBODY), found
 
     def _kept(self, number: int, sender: int, kept: bool) -> list[Effect]:
         write = self._operations.get(number)
@@ -343,9 +335,12 @@ class ReplicatedStore:
         if writer in self._excluded and not good:
             result = None
         reading.answers[sender] = (self.rank if writer in self._excluded else writer, result)
-        if good:
+        if good or not (reading.waiting or reading.others):
             return self._end(number)
-        return self._end(number) if not reading.waiting else []
+        if reading.waiting:
+            return []
+        reading.waiting, reading.others = set(reading.others), ()
+        return [Send(rank, StoreGet(number, reading.key)) for rank in sorted(reading.waiting)]
 
     def _end(self, number: int) -> list[Effect]:
         operation = self._operations.pop(number)
@@ -374,7 +369,8 @@ class ReplicatedStore:
         self.stats.hits += 1
         author = next(w for _, w, r in found if r == result)
         giving = sum(r == result for _, _, r in found)
-        wrong = [rank for rank, (_, r) in reading.answers.items() if r != result]
+        keepers = self.replicas(reading.key)
+        wrong = [r for r, (_, said) in reading.answers.items() if said != result and r in keepers]
         repairs: list[Effect] = []
         for rank in sorted(wrong):
             if rank == self.rank:

@@ -23,17 +23,24 @@ class ResultCache(Protocol):
     def get(self, key: bytes) -> bytes | None:
         """Return the result of a computation, None when absent or damaged."""
 
-    def put(self, key: bytes, result: bytes) -> None:
-        """Keep a result; what was not used for longest makes room."""
+    def put(self, key: bytes, result: bytes) -> bool:
+        """Keep a result, what was not used for longest makes room; False where there is none."""
 
     def remove(self, key: bytes) -> None:
         """Forget a result: it is not to be found any more."""
+
+    def clear(self) -> None:
+        """Forget everything."""
 
     def flush(self) -> None:
         """Have everything put so far stored."""
 
     def close(self) -> None:
         """Flush and let go; no call may follow."""
+
+    @property
+    def name(self) -> bytes:
+        """Tells this cache from all others, for as long as it is kept."""
 
     @property
     def stored_bytes(self) -> int:
@@ -81,15 +88,23 @@ class MemoryCache:
             self._items.move_to_end(key)
         return found
 
-    def put(self, key: bytes, result: bytes) -> None:
+    def put(self, key: bytes, result: bytes) -> bool:
         """Keep a result."""
-        if check_key(key) in self._items or cost_of(result) > self._max:
-            return
+        if check_key(key) in self._items:
+            return True
+        if cost_of(result) > self._max:
+            return False
         self._items[key] = result
         self._bytes += cost_of(result)
         while self._bytes > self._max:
             _, gone = self._items.popitem(last=False)
             self._bytes -= cost_of(gone)
+        return True
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._items.clear()
+        self._bytes = 0
 
     def remove(self, key: bytes) -> None:
         """Forget a result."""
@@ -102,6 +117,11 @@ class MemoryCache:
 
     def close(self) -> None:
         """Nothing to do."""
+
+    @property
+    def name(self) -> bytes:
+        """Of this object: memory is not kept."""
+        return b"memory" + id(self).to_bytes(8, "big")
 
     @property
     def stored_bytes(self) -> int:

@@ -44,6 +44,8 @@ class MessageType(IntEnum):
     """Asks for what leads from the sender's state to the receiver's (algorithm 5.1)."""
     BATCH = 26
     """Frame of several messages to one rank (algorithm 5.2)."""
+    REPLICA = 27
+    """Between the stores of two ranks: a replica of a result, asked for or brought."""
 
 
 class Priority(IntEnum):
@@ -62,6 +64,7 @@ _PRIORITY = {
     int(MessageType.RESULT_ANNOUNCEMENT): Priority.RESULT,
     int(MessageType.CACHE_RESPONSE): Priority.BULK,
     int(MessageType.STATE_SYNC): Priority.BULK,
+    int(MessageType.REPLICA): Priority.BULK,
 }
 #: Messages nobody waits for: they may wait for company (`config.BATCH_SECONDS`).
 _PATIENT = frozenset({int(MessageType.HEARTBEAT)})

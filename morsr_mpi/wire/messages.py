@@ -25,6 +25,7 @@ from morsr_mpi.wire.pulse_messages import (
     StopRequest,
     packed_results,
 )
+from morsr_mpi.wire.replica_messages import Replica
 from morsr_mpi.wire.shapes import count, digest, entries
 from morsr_mpi.wire.steering import Heartbeat, Proposal, Reassignment
 from morsr_mpi.wire.sync_messages import SyncOffer, SyncRequest
@@ -41,6 +42,7 @@ __all__ = [
     "Order",
     "Proposal",
     "Reassignment",
+    "Replica",
     "Results",
     "SlotRequest",
     "StopRequest",
@@ -72,13 +74,14 @@ Message = (
     | Proposal
     | SyncRequest
     | SyncOffer
+    | Replica
 )
 _PARSERS: dict[int, type[Message]] = {
     int(kind.TYPE): kind
     for kind in (
         Order, Results, Announcement, StopRequest, Done, CacheRequest, CacheResponse,
         SlotRequest, Vote, Heartbeat, Hello, Reassignment, Proposal,
-        SyncRequest, SyncOffer,
+        SyncRequest, SyncOffer, Replica,
     )
 }  # fmt: skip
 

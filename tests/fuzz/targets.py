@@ -24,6 +24,7 @@ from morsr_mpi.search.chambers import Chamber
 from morsr_mpi.search.tasks import TaskResult
 from morsr_mpi.security.unsigned import UnsignedSigner
 from morsr_mpi.storage.memory_store import MemoryStore
+from morsr_mpi.storage.store_messages import StoreFound, StorePut
 from morsr_mpi.wire.frames import decode_frame, encode_frame
 from morsr_mpi.wire.kinds import MessageType
 from morsr_mpi.wire.messages import (
@@ -33,6 +34,7 @@ from morsr_mpi.wire.messages import (
     Heartbeat,
     Message,
     Order,
+    Replica,
     Results,
     SlotRequest,
     StopRequest,
@@ -66,6 +68,8 @@ MESSAGES: tuple[Message, ...] = (
     Heartbeat(9, 1, 5),
     SyncRequest(0, D, b"8 bytes."),
     SyncOffer(SyncForm.PULSES, 1, D, sha256(b"b"), 1, b"b"),
+    Replica(StorePut(1, D, 2, b"result")),
+    Replica(StoreFound(1, 2, b"result")),
 )
 _PLAIN_TYPES = (Results,)
 SIGNER = UnsignedSigner()

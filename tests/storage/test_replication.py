@@ -13,12 +13,20 @@ from hypothesis import strategies as st
 from morsr_mpi.base.config import STORE_WAIT_SECONDS
 from morsr_mpi.base.digest import sha256
 from morsr_mpi.base.errors import InternalError, ProtocolError
-from morsr_mpi.storage.placement import REPLICATION, ranking, replicas_of, write_quorum
-from morsr_mpi.storage.replication import (
+from morsr_mpi.storage.placement import (
+    REPLICATION,
+    Place,
+    group_of,
+    ranking,
+    replicas_of,
+    write_quorum,
+)
+from morsr_mpi.storage.replication import ReplicatedStore
+from morsr_mpi.storage.result_cache import MemoryCache
+from morsr_mpi.storage.store_messages import (
     Basis,
     Effect,
     Read,
-    ReplicatedStore,
     Send,
     StoreFound,
     StoreGet,
@@ -26,7 +34,6 @@ from morsr_mpi.storage.replication import (
     StorePut,
     Written,
 )
-from morsr_mpi.storage.result_cache import MemoryCache
 
 
 def key(i: int) -> bytes:
@@ -35,6 +42,11 @@ def key(i: int) -> bytes:
 
 def value(i: int) -> bytes:
     return sha256(b"value" + i.to_bytes(4, "big")) * (1 + i % 5)
+
+
+def where(size: int, hosts: int) -> dict[int, Place]:
+    """Ranks dealt out over hosts, each with a cache of its own."""
+    return {r: Place(f"h{r % hosts}", r.to_bytes(2, "big")) for r in range(size)}
 
 
 class World:
@@ -47,9 +59,9 @@ class World:
         self, size: int, seed: int = 0, hosts: int | None = None, loss: float = 0.0
     ) -> None:
         self.random = random.Random(seed)
-        names = {rank: f"host{rank % (hosts or size)}" for rank in range(size)}
-        self.caches = {rank: MemoryCache(1 << 24) for rank in names}
-        self.stores = {r: ReplicatedStore(r, names, self.caches[r]) for r in names}
+        places = where(size, hosts or size)
+        self.caches = {rank: MemoryCache(1 << 24) for rank in places}
+        self.stores = {r: ReplicatedStore(r, places, self.caches[r]) for r in places}
         self.loss = loss
         self.dead: set[int] = set()
         self.lies: dict[int, str] = {}
@@ -126,25 +138,40 @@ def read(world: World, rank: int, i: int, digest: bool) -> Read:
 
 @given(st.integers(1, 40), st.integers(1, 12), st.integers(0, 1000))
 def test_replicas_are_on_different_hosts_where_there_are(size: int, hosts: int, i: int) -> None:
-    where = {rank: f"h{rank % hosts}" for rank in range(size)}
-    chosen = replicas_of(key(i), where)
+    places = where(size, hosts)
+    chosen = replicas_of(group_of(key(i)), places)
     assert len(set(chosen)) == len(chosen) == min(REPLICATION, size)
-    assert len({where[r] for r in chosen}) == min(REPLICATION, len(set(where.values())))
+    named = {place.host for place in places.values()}
+    assert len({places[r].host for r in chosen}) == min(REPLICATION, len(named))
+
+
+@given(st.integers(1, 12), st.integers(1, 6), st.integers(0, 1000), st.data())
+def test_copies_in_one_cache_are_one_copy(
+    size: int, caches: int, i: int, data: st.DataObject
+) -> None:
+    names = [data.draw(st.integers(0, caches - 1)) for _ in range(size)]
+    places = {r: Place("host", bytes([name])) for r, name in enumerate(names)}
+    chosen = replicas_of(group_of(key(i)), places)
+    assert len({places[r].cache for r in chosen}) == len(chosen) == min(3, len(set(names)))
+    # Other ranks over the same caches: the same caches keep it.
+    other = {r: places[s] for r, s in enumerate(data.draw(st.permutations(range(size))))}
+    again = replicas_of(group_of(key(i)), other)
+    assert [other[r].cache for r in again] == [places[r].cache for r in chosen]
 
 
 @given(st.integers(4, 30), st.integers(0, 500), st.data())
 def test_only_what_a_lost_rank_kept_moves(size: int, i: int, data: st.DataObject) -> None:
-    where = {rank: f"h{rank}" for rank in range(size)}
+    places = where(size, size)
     gone = data.draw(st.integers(0, size - 1))
-    before = replicas_of(key(i), where)
-    after = replicas_of(key(i), {r: h for r, h in where.items() if r != gone})
+    before = replicas_of(group_of(key(i)), places)
+    after = replicas_of(group_of(key(i)), {r: p for r, p in places.items() if r != gone})
     assert [r for r in before if r != gone] == [r for r in after if r in before]
     assert (set(after) == set(before)) == (gone not in before)
 
 
 def test_replicas_spread_evenly() -> None:
-    counts = Counter(ranking(key(i), range(8))[0] for i in range(4000))
-    assert max(counts.values()) < 1.3 * min(counts.values())
+    counts = Counter(ranking(group_of(key(i)), where(8, 8))[0] for i in range(4000))
+    assert max(counts.values()) < 1.4 * min(counts.values())
     assert [write_quorum(n) for n in (1, 2, 3, 5)] == [1, 2, 2, 3]
 
 
@@ -307,7 +334,7 @@ def check(ended: Written | Read, written: set[int]) -> None:
 
 
 def test_what_makes_no_sense_is_refused() -> None:
-    store = ReplicatedStore(0, {0: "a", 1: "b"}, MemoryCache())
+    store = ReplicatedStore(0, where(2, 2), MemoryCache())
     for message in (StorePut(1, b"short", 1, b""), StoreGet(1, b"short")):
         with pytest.raises(ProtocolError):
             store.hear(1, message)
@@ -315,4 +342,4 @@ def test_what_makes_no_sense_is_refused() -> None:
     assert store.hear(1, StoreFound(99, 1, b"x")) == []
     assert store.hear(7, StoreGet(1, key(0))) == [], "not a rank of the store"
     with pytest.raises(InternalError):
-        ReplicatedStore(3, {0: "a"}, MemoryCache())
+        ReplicatedStore(3, where(1, 1), MemoryCache())

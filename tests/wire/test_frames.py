@@ -13,6 +13,7 @@ from morsr_mpi.base.config import MAX_FRAME_BYTES, SLOT_BYTES
 from morsr_mpi.base.digest import sha256
 from morsr_mpi.base.errors import InternalError, ProtocolError
 from morsr_mpi.security.twin import TwinAuthority
+from morsr_mpi.storage.store_messages import StoreFound, StoreGet, StoreKept, StorePut
 from morsr_mpi.wire.frames import (
     FRAME_OVERHEAD,
     SELF_SIGNED,
@@ -32,6 +33,7 @@ from morsr_mpi.wire.messages import (
     Order,
     Proposal,
     Reassignment,
+    Replica,
     Results,
     SlotRequest,
     StopRequest,
@@ -66,6 +68,11 @@ MESSAGES: list[Message] = [
     Heartbeat(1 << 40, 4, 9),
     CacheResponse(((D, 10, 4, b"abcdef"), (D, -1, 0, b""))),
     SlotRequest(12),
+    Replica(StorePut(7, D, 65535, b"result")),
+    Replica(StoreKept(7, True)),
+    Replica(StoreGet(8, D)),
+    Replica(StoreFound(8, 2, b"")),
+    Replica(StoreFound(9, 0, None)),
     Hello("0.1", 1, D, D, "sign", b"s", 4, D, b"k" * 32, 1000, 2, D, D),
 ]
 
