@@ -136,8 +136,9 @@ class AfterLoss:
             return
         for node, explorer in zip(self._nodes, self._explorers, strict=False):
             explorer.known = node.finished_results(committed=True)
-        if self._replicas is not None:
-            self._replicas.exclude({*self._liars, *self._crew.expelled})
+        convicts = {*self._liars, *self._crew.expelled}
+        if self._replicas is not None and self._replicas.exclude(convicts):
+            self._computing.taint()
         self._generation = self._followed = generation
         self._crew.expelled = {}
         self._rolled_back = True

@@ -40,6 +40,8 @@ class Computing:
         """path: where the cache is; None for none."""
         self._path = path
         self._cache: ResultCache | None = None
+        self._cached: list[Cached] = []
+        self._tainted = False
 
     def explorers(
         self, problem: QuadraticProblem, prepared: Prepared, count: int
@@ -50,17 +52,30 @@ class Computing:
         plain = [Explorer(problem, prepared) for _ in range(count)]
         if self._cache is None:
             return [Remembering(explorer) for explorer in plain]
-        return [Remembering(Cached(e, self._cache, problem.digest), e) for e in plain]
+        self._cached = [Cached(e, self._cache, problem.digest) for e in plain]
+        if self._tainted:
+            self.taint()
+        return [Remembering(cached, e) for cached, e in zip(self._cached, plain, strict=True)]
 
     @property
     def cache(self) -> ResultCache | None:
         """The cache, once there are explorers; None without one."""
         return self._cache
 
+    def taint(self) -> None:
+        """A convicted rank could write the cache: empty it, and compute everything from now on."""
+        self._tainted = True
+        for cached in self._cached:
+            cached.cache = None
+        if self._cache is not None:
+            self._cache.clear()
+
     def close(self) -> None:
-        """Store what waits and let go of the cache."""
+        """Store what waits and let go of the cache; a tainted one is left empty."""
         cache, self._cache = self._cache, None
         if cache is not None:
+            if self._tainted:
+                cache.clear()
             cache.close()
 
 
@@ -69,16 +84,19 @@ class Cached:
 
     def __init__(self, explorer: Any, cache: ResultCache, problem: bytes) -> None:
         self._explorer = explorer
-        self._cache = cache
+        self.cache: ResultCache | None = cache
         self._problem = problem
 
     def begin(self, task: Any) -> RunLike:
         """Start a task."""
+        if self.cache is None:
+            run: RunLike = self._explorer.begin(task)
+            return run
         key = computation_id(self._problem, task.task_id)
-        result = self._cache.get(key)
+        result = self.cache.get(key)
         if result is not None:
             return Known(result)
-        return _Kept(self._explorer.begin(task), self._cache, key)
+        return _Kept(self._explorer.begin(task), self.cache, key)
 
 
 class _Kept:

@@ -37,15 +37,18 @@ class Replicas:
         self._places = {rank: store.place_of(rank) for rank in store.ranks}
         self._members = tuple(members)
         self._waiting: list[Effect] = []
+        self._closed = False
 
     # --- what the loop tells -----------------------------------------------------------------
     def committed(self, taken: Sequence[tuple[bytes, int, bytes]]) -> None:
         """Keep this rank's part of a commit: task id, member whose result it is, result."""
-        for task, giver, result in taken:
+        for task, giver, result in () if self._closed else taken:
             self.store.take(task, result, self._members[giver])
 
     def heard(self, sender: int, said: StoreMessage) -> tuple[Send, ...]:
         """Take in what the store of a member says; return the answers, none to nonsense."""
+        if self._closed:
+            return ()
         try:
             return self._out(self.store.hear(self._members[sender], said))
         except ProtocolError:
@@ -80,15 +83,16 @@ class Replicas:
         self._members = tuple(members)
         self._waiting += self.store.shrink({*members, *absent})
 
-    def exclude(self, ranks: Iterable[int]) -> None:
-        """Ranks are convicted: what they wrote goes, and with it a cache that they could write."""
+    def exclude(self, ranks: Iterable[int]) -> bool:
+        """Ranks are convicted: what they wrote goes. Whether one of them could write the cache of
+        this rank itself: then nothing in it is believed any more, and nothing is kept."""
         own = self._places[self.store.rank]
         for rank in sorted(ranks):
             if rank == self.store.rank or rank not in self._places:
                 continue
             self._waiting += self.store.exclude(rank)
-            if self._places[rank].cache == own.cache:
-                self._view.clear()
+            self._closed = self._closed or self._places[rank].cache == own.cache
+        return self._closed
 
     def account(self) -> tuple[int, ...]:
         """Return what `/run` has of it, in the order of `ENTRIES`."""

@@ -181,7 +181,7 @@ class ReplicatedStore:
         """
         check_key(key)
         ranks = self.replicas(key)
-        others = tuple(r for r in self._places if r not in ranks) if digest is not None else ()
+        others = self._others(ranks) if digest is not None else ()
         reading = _Reading(key, digest, set(ranks), len(ranks), others, at=self._now)
         number = self._begin(reading)
         out: list[Effect] = []
@@ -273,6 +273,9 @@ class ReplicatedStore:
         return self.shrink(r for r in self._places if r != rank)
 
     # --- inside ------------------------------------------------------------------------------
+    def _others(self, ranks: Iterable[int]) -> tuple[int, ...]:
+        return tuple(rank for rank in self._places if rank not in (*ranks, self.rank))
+
     def _begin(self, operation: _Write | _Reading) -> int:
         if len(self._operations) >= MAX_STORE_OPERATIONS:
             raise InternalError("too many operations of the store at once")
