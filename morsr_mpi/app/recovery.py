@@ -100,7 +100,7 @@ def read_ledger(run: RunDirectory | None, committed: int) -> Ledger:
     pulses: list[Pulse | Step] = []
     for body in chain.pulses():
         if body.pulse >= committed:
-            if body.pulse != committed + len(pulses) or id(body) not in sure:
+            if body.pulse != committed + len(pulses) or body.pulse not in sure:
                 break
             pulses.append(body)
     return Ledger(tuple(pulses), wanted_of(run, committed))

@@ -13,7 +13,7 @@ from morsr_mpi.consensus.certificate import Certificate
 from morsr_mpi.consensus.membership import Membership
 from morsr_mpi.consensus.votes import VoteKind
 from morsr_mpi.node.ballot import Commit, PulseRange
-from morsr_mpi.provenance.bodies import Certified, Epoch, Genesis, Pulse
+from morsr_mpi.provenance.bodies import Certified, Epoch, Genesis, Pulse, Rollback
 from morsr_mpi.provenance.chain import VerifiedChain
 from morsr_mpi.provenance.steps import Step
 
@@ -74,7 +74,7 @@ def verify_certificates(chain: VerifiedChain, signer_of: Callable[[str], Signer]
 def certified_pulses(
     chain: VerifiedChain, signer_of: Callable[[str], Signer], since: int
 ) -> set[int]:
-    """Return `id` of the bodies in a chain that a certificate covers.
+    """Return the pulses whose record that counts is under a certificate.
 
     since: signatures are checked of certificates for pulses from this one on. Raises TamperError.
     """
@@ -88,9 +88,12 @@ def certified_pulses(
                 job = _Job(record.digest, signer_of(body.security), keys, first, [])
             case Pulse() | Step() if job is not None:
                 job.waiting.append(body)
+                sure.discard(body.pulse)
+            case Rollback():
+                sure = {pulse for pulse in sure if pulse < body.committed}
             case Certified() if job is not None:
                 _check(position, job, body, signatures=job.first + len(job.waiting) > since)
-                sure.update(map(id, job.waiting))
+                sure.update(commit.pulse for commit in job.waiting)
                 job.first += len(job.waiting)
                 job.waiting = []
     return sure

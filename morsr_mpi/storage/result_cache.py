@@ -40,7 +40,7 @@ class ResultCache(Protocol):
 
     @property
     def name(self) -> bytes:
-        """Tells this cache from all others, for as long as it is kept."""
+        """Tells this cache from all others for as long as it is kept; empty if it is not kept."""
 
     @property
     def stored_bytes(self) -> int:
@@ -120,8 +120,8 @@ class MemoryCache:
 
     @property
     def name(self) -> bytes:
-        """Of this object: memory is not kept."""
-        return b"memory" + id(self).to_bytes(8, "big")
+        """None: memory is not kept."""
+        return b""
 
     @property
     def stored_bytes(self) -> int:
