@@ -391,10 +391,6 @@ class Node(NodeFacts):
         for body in self._records.take(self._votes.decided):
             self._votes.commit(body)
 
-    def _waits(self) -> bool:
-        """Whether something should happen here that only the coordinator can bring about."""
-        return self._records.waiting or self._work.waits_for_order(self._watch.slowest)
-
     def _end(self) -> None:
         """Nothing is left to commit: say so, with the state this rank ended in."""
         self._stopped, record, self._own_done = end_of_run(self._pulses, self.chain)

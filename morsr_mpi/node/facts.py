@@ -160,6 +160,10 @@ class NodeFacts:
         seal = Seal(watch.committed, watch.state, tuple(sorted(files)))
         return append_seal(self.chain, seal, self.settings.rank, self._signer)
 
+    def _waits(self) -> bool:
+        """Whether something should happen here that only the coordinator can bring about."""
+        return self._records.waiting or self._work.waits_for_order(self._watch.slowest)
+
     def _met(self) -> Roster:
         if self._roster is None:
             raise InternalError("the ranks have not met yet")
