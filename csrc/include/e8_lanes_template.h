@@ -47,7 +47,6 @@ MORSR_INLINE E8_T E8_NAME(e8_nearest)(const E8_T x[8], E8_T p[8]) {
     const E8_V(mask) closer = E8_V(lt)(half.square, whole.square);
     const E8_T shift = E8_V(blend)(closer, E8_V(set1)(E8_C(0.5)), E8_V(zero)());
     const E8_T most = E8_V(blend)(closer, half.most, whole.most);
-    const E8_T up = E8_V(set1)(E8_C(1.0)), down = E8_V(set1)(E8_C(-1.0));
     /* where a coordinate is still to be moved */
     E8_V(mask) open = E8_V(mask_or)(E8_V(mask_and)(closer, half.odd),
                                     E8_V(mask_andnot)(closer, whole.odd));
@@ -56,9 +55,8 @@ MORSR_INLINE E8_T E8_NAME(e8_nearest)(const E8_T x[8], E8_T p[8]) {
         const E8_T r = E8_V(rint)(y);
         const E8_T d = E8_V(sub)(y, r);
         const E8_V(mask) here = E8_V(mask_and)(open, E8_V(eq)(E8_V(abs)(d), most));
-        const E8_T step = E8_V(blend)(E8_V(lt)(d, E8_V(zero)()), down, up);
-        const E8_T point = E8_V(add)(r, shift);
-        p[i] = E8_V(blend)(here, E8_V(add)(point, step), point);
+        /* d is never -0, nor is the point: a difference and a sum that vanish are +0. */
+        p[i] = E8_V(add)(E8_V(add)(r, shift), E8_V(keep)(here, E8_V(sign)(d)));
         open = E8_V(mask_xor)(open, here);
     }
     return E8_V(min)(half.square, whole.square);

@@ -11,9 +11,11 @@
  *   lanes_min(a, b)              a < b ? a : b    (so b on ties, and when either is NaN)
  *   lanes_max(a, b)              a > b ? a : b    (so b on ties, and when either is NaN)
  *   lanes_abs, lanes_neg         sign bit cleared, flipped
+ *   lanes_sign                   1 with the sign of a (of zeros too)
  *   lanes_rint                   to the nearest integer, half to even, sign of zero kept
  *   lanes_lt, lanes_le, lanes_eq ordered comparisons to a lanes_mask (false for NaN)
  *   lanes_blend(m, t, f)         t where m holds, else f
+ *   lanes_keep(m, a)             a where m holds, else +0
  *   lanes_mask_bits(m)           bit i = lane i;  lanes_mask_from_bits is its inverse
  *   lanes_mask_and, _or, _xor    lane by lane;  lanes_mask_andnot(a, b) = not a, and b
  *   lanes_lt_mask(a, b)          bits of a < b

@@ -59,6 +59,11 @@ MORSR_INLINE lanes16 lanes16_abs(lanes16 a) {
     const __m256 sign = _mm256_set1_ps(-0.0f);
     return lanes16_pair(_mm256_andnot_ps(sign, a.lo), _mm256_andnot_ps(sign, a.hi));
 }
+MORSR_INLINE lanes16 lanes16_sign(lanes16 a) {
+    const __m256 sign = _mm256_set1_ps(-0.0f), one = _mm256_set1_ps(1.0f);
+    return lanes16_pair(_mm256_or_ps(_mm256_and_ps(sign, a.lo), one),
+                        _mm256_or_ps(_mm256_and_ps(sign, a.hi), one));
+}
 MORSR_INLINE lanes16 lanes16_rint(lanes16 a) {
     return lanes16_pair(_mm256_round_ps(a.lo, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC),
                       _mm256_round_ps(a.hi, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
@@ -78,6 +83,9 @@ MORSR_INLINE lanes16_mask lanes16_eq(lanes16 a, lanes16 b) {
 MORSR_INLINE lanes16 lanes16_blend(lanes16_mask m, lanes16 if_true, lanes16 if_false) {
     return lanes16_pair(_mm256_blendv_ps(if_false.lo, if_true.lo, m.lo),
                       _mm256_blendv_ps(if_false.hi, if_true.hi, m.hi));
+}
+MORSR_INLINE lanes16 lanes16_keep(lanes16_mask m, lanes16 a) {
+    return lanes16_pair(_mm256_and_ps(m.lo, a.lo), _mm256_and_ps(m.hi, a.hi));
 }
 MORSR_INLINE unsigned lanes16_mask_bits(lanes16_mask m) {
     return (unsigned)_mm256_movemask_ps(m.lo) | (unsigned)_mm256_movemask_ps(m.hi) << 8;

@@ -20,6 +20,9 @@ MORSR_INLINE lanes16 lanes16_fma(lanes16 a, lanes16 b, lanes16 c) {
 MORSR_INLINE lanes16 lanes16_min(lanes16 a, lanes16 b) { return _mm512_min_ps(a, b); }
 MORSR_INLINE lanes16 lanes16_max(lanes16 a, lanes16 b) { return _mm512_max_ps(a, b); }
 MORSR_INLINE lanes16 lanes16_abs(lanes16 a) { return _mm512_andnot_ps(_mm512_set1_ps(-0.0f), a); }
+MORSR_INLINE lanes16 lanes16_sign(lanes16 a) {
+    return _mm512_or_ps(_mm512_and_ps(_mm512_set1_ps(-0.0f), a), _mm512_set1_ps(1.0f));
+}
 MORSR_INLINE lanes16 lanes16_rint(lanes16 a) {
     return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 }
@@ -35,6 +38,7 @@ MORSR_INLINE lanes16_mask lanes16_eq(lanes16 a, lanes16 b) {
 MORSR_INLINE lanes16 lanes16_blend(lanes16_mask m, lanes16 if_true, lanes16 if_false) {
     return _mm512_mask_blend_ps(m, if_false, if_true);
 }
+MORSR_INLINE lanes16 lanes16_keep(lanes16_mask m, lanes16 a) { return _mm512_maskz_mov_ps(m, a); }
 MORSR_INLINE unsigned lanes16_mask_bits(lanes16_mask m) { return (unsigned)m; }
 MORSR_INLINE lanes16_mask lanes16_mask_and(lanes16_mask a, lanes16_mask b) {
     return (lanes16_mask)(a & b);

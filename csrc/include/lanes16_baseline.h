@@ -55,6 +55,7 @@ MORSR_INLINE float lanes16_rint_one(float x) {
     const float big = 8388608.0f, a = fabsf(x);
     return a < big ? copysignf((a + big) - big, x) : x;
 }
+MORSR_INLINE lanes16 lanes16_sign(lanes16 a) { MORSR_EACH_LANE16(lanes16, copysignf(1.0f, a.v[i])); }
 MORSR_INLINE lanes16 lanes16_rint(lanes16 a) {
     MORSR_EACH_LANE16(lanes16, lanes16_rint_one(a.v[i]));
 }
@@ -69,6 +70,9 @@ MORSR_INLINE lanes16_mask lanes16_eq(lanes16 a, lanes16 b) {
 }
 MORSR_INLINE lanes16 lanes16_blend(lanes16_mask m, lanes16 if_true, lanes16 if_false) {
     MORSR_EACH_LANE16(lanes16, m.v[i] ? if_true.v[i] : if_false.v[i]);
+}
+MORSR_INLINE lanes16 lanes16_keep(lanes16_mask m, lanes16 a) {
+    MORSR_EACH_LANE16(lanes16, m.v[i] ? a.v[i] : 0.0f);
 }
 MORSR_INLINE unsigned lanes16_mask_bits(lanes16_mask m) {
     unsigned bits = 0;

@@ -70,6 +70,11 @@ MORSR_INLINE lanes lanes_neg(lanes a) {
     const __m256d sign = _mm256_set1_pd(-0.0);
     return lanes_pair(_mm256_xor_pd(sign, a.lo), _mm256_xor_pd(sign, a.hi));
 }
+MORSR_INLINE lanes lanes_sign(lanes a) {
+    const __m256d sign = _mm256_set1_pd(-0.0), one = _mm256_set1_pd(1.0);
+    return lanes_pair(_mm256_or_pd(_mm256_and_pd(sign, a.lo), one),
+                      _mm256_or_pd(_mm256_and_pd(sign, a.hi), one));
+}
 MORSR_INLINE lanes lanes_rint(lanes a) {
     return lanes_pair(_mm256_round_pd(a.lo, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC),
                       _mm256_round_pd(a.hi, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
@@ -89,6 +94,9 @@ MORSR_INLINE lanes_mask lanes_eq(lanes a, lanes b) {
 MORSR_INLINE lanes lanes_blend(lanes_mask m, lanes if_true, lanes if_false) {
     return lanes_pair(_mm256_blendv_pd(if_false.lo, if_true.lo, m.lo),
                       _mm256_blendv_pd(if_false.hi, if_true.hi, m.hi));
+}
+MORSR_INLINE lanes lanes_keep(lanes_mask m, lanes a) {
+    return lanes_pair(_mm256_and_pd(m.lo, a.lo), _mm256_and_pd(m.hi, a.hi));
 }
 MORSR_INLINE unsigned lanes_mask_bits(lanes_mask m) {
     return (unsigned)_mm256_movemask_pd(m.lo) | (unsigned)_mm256_movemask_pd(m.hi) << 4;

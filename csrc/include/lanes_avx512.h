@@ -21,6 +21,9 @@ MORSR_INLINE lanes lanes_fnma(lanes a, lanes b, lanes c) { return _mm512_fnmadd_
 MORSR_INLINE lanes lanes_min(lanes a, lanes b) { return _mm512_min_pd(a, b); }
 MORSR_INLINE lanes lanes_max(lanes a, lanes b) { return _mm512_max_pd(a, b); }
 MORSR_INLINE lanes lanes_abs(lanes a) { return _mm512_andnot_pd(_mm512_set1_pd(-0.0), a); }
+MORSR_INLINE lanes lanes_sign(lanes a) {
+    return _mm512_or_pd(_mm512_and_pd(_mm512_set1_pd(-0.0), a), _mm512_set1_pd(1.0));
+}
 MORSR_INLINE lanes lanes_neg(lanes a) { return _mm512_xor_pd(_mm512_set1_pd(-0.0), a); }
 MORSR_INLINE lanes lanes_rint(lanes a) {
     return _mm512_roundscale_pd(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
@@ -31,6 +34,7 @@ MORSR_INLINE lanes_mask lanes_eq(lanes a, lanes b) { return _mm512_cmp_pd_mask(a
 MORSR_INLINE lanes lanes_blend(lanes_mask m, lanes if_true, lanes if_false) {
     return _mm512_mask_blend_pd(m, if_false, if_true);
 }
+MORSR_INLINE lanes lanes_keep(lanes_mask m, lanes a) { return _mm512_maskz_mov_pd(m, a); }
 MORSR_INLINE unsigned lanes_mask_bits(lanes_mask m) { return (unsigned)m; }
 MORSR_INLINE lanes_mask lanes_mask_from_bits(unsigned bits) { return (lanes_mask)bits; }
 MORSR_INLINE lanes_mask lanes_mask_and(lanes_mask a, lanes_mask b) { return (lanes_mask)(a & b); }

@@ -48,6 +48,7 @@ MORSR_INLINE lanes lanes_max(lanes a, lanes b) {
     MORSR_EACH_LANE(lanes, a.v[i] > b.v[i] ? a.v[i] : b.v[i]);
 }
 MORSR_INLINE lanes lanes_abs(lanes a) { MORSR_EACH_LANE(lanes, fabs(a.v[i])); }
+MORSR_INLINE lanes lanes_sign(lanes a) { MORSR_EACH_LANE(lanes, copysign(1.0, a.v[i])); }
 MORSR_INLINE lanes lanes_neg(lanes a) { MORSR_EACH_LANE(lanes, -a.v[i]); }
 /* Adding and taking away 2^52 rounds to an integer, half to even, without a call or a branch;
  * larger numbers are integers already.  (-ffast-math is refused.) */
@@ -67,6 +68,9 @@ MORSR_INLINE lanes_mask lanes_eq(lanes a, lanes b) {
 }
 MORSR_INLINE lanes lanes_blend(lanes_mask m, lanes if_true, lanes if_false) {
     MORSR_EACH_LANE(lanes, m.v[i] ? if_true.v[i] : if_false.v[i]);
+}
+MORSR_INLINE lanes lanes_keep(lanes_mask m, lanes a) {
+    MORSR_EACH_LANE(lanes, m.v[i] ? a.v[i] : 0.0);
 }
 MORSR_INLINE unsigned lanes_mask_bits(lanes_mask m) {
     unsigned bits = 0;

@@ -39,7 +39,7 @@ static void levels_agree(void) {
     const int best = morsr_cpu_level();
     for (int round = 0; round < 4000; ++round) {
         double in[64], out[3][400];
-        float in16[128], out16[3][600];
+        float in16[128], out16[3][700];
         size_t n[3] = {0}, n16[3] = {0};
         for (int i = 0; i < 64; ++i) in[i] = pick();
         for (int i = 0; i < 128; ++i) in16[i] = (float)pick();
