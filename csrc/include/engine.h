@@ -74,6 +74,7 @@ typedef struct morsr_ranking {
     /* Weights of the look-ahead and where its slope bends: for each j a row of j entries, filled up
        with zeros to a multiple of eight, one row after the other. */
     const float *weight, *bend;
+    int band; /* width in tiles of the band of Q in this order; 0: none to be used */
 } morsr_ranking;
 
 typedef struct morsr_objective {

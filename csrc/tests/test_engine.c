@@ -231,7 +231,7 @@ static uint64_t searches(const morsr_kernels *k, int m, int table, double *optim
     float *ranks = need(((tiles * (tiles - 1) / 2) * 64 + tiles * 312 + 2 * 8 * tiles) * sizeof *ranks);
     float *upper = ranks + tiles * (tiles - 1) / 2 * 64, *levels = upper + tiles * 312;
     morsr_ranking r = {0, ranks, upper, upper + 64 * m, upper + 128 * m, upper + 192 * m, levels,
-                       levels + 8 * m};
+                       levels + 8 * m, 0};
     r.unit = k->rank_tables(&f, ranks, upper, upper + 64 * m, upper + 128 * m, upper + 192 * m, levels,
                             levels + 8 * m, s.work);
     for (size_t i = 0; i < tiles * 312; ++i) {
@@ -239,13 +239,15 @@ static uint64_t searches(const morsr_kernels *k, int m, int table, double *optim
         memcpy(&rank_bits, upper + i, sizeof rank_bits);
         sum = sum * 31 + rank_bits;
     }
-    morsr_beam *beam = k->beam_new(&f, &r, s.centre, 5, 3, 0.8, HUGE_VAL);
-    CHECK(beam != NULL);
-    while (k->beam_step(beam, 64) == MORSR_MORE) {}
-    CHECK(k->beam_best(beam, point, &cost) == 1);
-    for (int i = 0; i < s.n; ++i) sum = sum * 31 + (uint32_t)point[i];
-    sum += (uint64_t)k->beam_ticks(beam);
-    k->beam_free(beam);
+    for (r.band = 1; r.band >= 0; --r.band) { /* merging equal residues, then as it is */
+        morsr_beam *beam = k->beam_new(&f, &r, s.centre, 5, 3, 0.8, HUGE_VAL);
+        CHECK(beam != NULL);
+        while (k->beam_step(beam, 64) == MORSR_MORE) {}
+        CHECK(k->beam_best(beam, point, &cost) == 1);
+        for (int i = 0; i < s.n; ++i) sum = sum * 31 + (uint32_t)point[i];
+        sum += (uint64_t)k->beam_ticks(beam);
+        k->beam_free(beam);
+    }
     free(ranks);
     double value = k->evaluate(&objective, point, s.work);
     CHECK(fabs(value - cost) < 1e-9 * cost);

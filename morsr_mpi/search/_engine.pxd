@@ -42,6 +42,7 @@ cdef extern from "engine.h":
         const float *half_quad
         const float *weight
         const float *bend
+        int band
 
     ctypedef struct morsr_objective:
         int m

@@ -125,6 +125,7 @@ class RankingView:
         tiles: NDArray[np.float32],
         levels: NDArray[np.float32],
         work: NDArray[np.float64],
+        band: int = 0,
     ) -> None: ...
     @property
     def unit(self) -> float: ...

@@ -241,7 +241,7 @@ cdef class RankingView:
     cdef float[::1] levels
 
     def __init__(self, FactorView factor, float[::1] w, float[::1] tiles, float[::1] levels,
-                 double[::1] work):
+                 double[::1] work, int band=0):
         cdef int m = factor.c.m
         cdef float *upper = &tiles[0]
         cdef float *weight = &levels[0]
@@ -252,7 +252,7 @@ cdef class RankingView:
                                         upper + 192 * m, weight, bend, &work[0])
         self.c.w, self.c.upper, self.c.metric = &w[0], upper, upper + 64 * m
         self.c.inverse, self.c.half_quad = upper + 128 * m, upper + 192 * m
-        self.c.weight, self.c.bend = weight, bend
+        self.c.weight, self.c.bend, self.c.band = weight, bend, band
 
     @property
     def unit(self):

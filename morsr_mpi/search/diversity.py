@@ -16,7 +16,7 @@ INFINITY = float("inf")
 COUNTS = (1, 2, 4, 8)
 FIRST_LEVEL = 0
 #: Kinds of the orders every rung tries.
-GOOD = ("vblast", "diagonal", "natural")
+GOOD = ("vblast", "diagonal", "natural", "band")
 
 
 @dataclass

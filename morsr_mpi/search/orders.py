@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 
 from morsr_mpi.base.errors import InternalError
 from morsr_mpi.search import _engine
+from morsr_mpi.search.bands import band_order
+from morsr_mpi.search.components import coupled_tiles
 
 
 class OrderName(NamedTuple):
-    """kind: 'natural', 'diagonal', 'vblast', 'near' or 'random'; seed: of the last two, else 0."""
+    """kind: natural, diagonal, vblast, band, near or random; seed: of the last two, else 0."""
 
     kind: str
     seed: int = 0
@@ -26,6 +28,7 @@ class OrderName(NamedTuple):
 NATURAL = OrderName("natural")
 DIAGONAL = OrderName("diagonal")
 VBLAST = OrderName("vblast")
+BAND = OrderName("band")
 
 
 def natural_order(m: int) -> NDArray[np.int32]:
@@ -87,6 +90,8 @@ def order_by_name(
         return diagonal_order(Q)
     if name.kind == "vblast":
         return vblast
+    if name.kind == "band":
+        return band_order(coupled_tiles(Q))
     if name.kind == "near":
         return near_order(vblast, name.seed)
     if name.kind == "random":

@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 from morsr_mpi.lattice.e8 import nearest
 from morsr_mpi.objectives.problem import QuadraticProblem
 from morsr_mpi.search import _engine
+from morsr_mpi.search.bands import band_in, band_of
 from morsr_mpi.search.bounds import (
     proven_blocks,
     proven_eigenvalues,
     proven_weights,
     root_block_bounds,
 )
-from morsr_mpi.search.components import components_of, restrict
+from morsr_mpi.search.components import components_of, coupled_tiles, restrict
 from morsr_mpi.search.factor import (
     Factor,
     cholesky_of,
@@ -100,6 +101,15 @@ class Part:
             return self.proof.with_tables(children, np.empty(0), None)
         blocks = proven_blocks(self.problem.Q, self.vblast, self.proof.eigenvalues)
         return self.proof.with_tables(children, blocks, tables_of(blocks, BLOCK_LENGTH))
+
+    @cached_property
+    def band(self) -> int:
+        """Width of the band of Q in tiles, in its best order; 0 where there is none to be used."""
+        return band_of(coupled_tiles(self.problem.Q))
+
+    def band_in(self, order: NDArray[np.int32]) -> int:
+        """Width of the band in another order; 0 where it is too wide to be used."""
+        return band_in(coupled_tiles(self.problem.Q), order) if self.band else 0
 
     def factor(self, name: OrderName) -> Factor | None:
         """Return the factor of an order, from a store bounded in bytes (least recently used).

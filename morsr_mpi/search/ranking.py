@@ -41,13 +41,13 @@ class Ranking:
         return self.w.nbytes + self.tiles.nbytes + self.levels.nbytes + self.places.nbytes
 
 
-def ranking_of(factor: Factor) -> Ranking:
-    """Return the tables of a factor."""
+def ranking_of(factor: Factor, band: int = 0) -> Ranking:
+    """Return the tables of a factor; band: of Q in its order, in tiles, 0 for none."""
     m = factor.tiles
     w = np.zeros(max(1, 32 * m * (m - 1)), dtype=np.float32)
     tiles = np.zeros(312 * m, dtype=np.float32)
     levels = np.zeros(2 * max(8, _engine.rank_row(m)), dtype=np.float32)
-    view = _engine.RankingView(factor.view, w, tiles, levels, np.empty(2 * m))
+    view = _engine.RankingView(factor.view, w, tiles, levels, np.empty(2 * m), band)
     return Ranking(factor, coordinates_of(factor.order), w, tiles, levels, view)
 
 
@@ -65,7 +65,7 @@ class Rankings:
             factor = self._part.factor(name)
             if factor is None:
                 return None
-            held = ranking_of(factor)
+            held = ranking_of(factor, self._part.band_in(factor.order))
             size = held.nbytes
             while self._held and sum(r.nbytes for r in self._held.values()) + size > (
                 RANKING_CACHE_BYTES

@@ -18,6 +18,8 @@ from morsr_mpi.search.factor import coordinates_of
 #: csrc/src/engine_rank.inc says what they are.
 DAMPING, SLOPE, LEAST, START, RATE, STEP2 = 25.0, 2.75, 0.03, 0.64, 3.0, 0.6
 SECOND_MOMENT = 929 / 12960
+#: Children looked at for each node kept, where some are merged.
+MERGE_OFFERS = 4
 
 
 @dataclass
@@ -108,8 +110,14 @@ class RankedTree:
             {**node.pinned, j: point}, node.partial + float(d @ self.metric[j] @ d), centres
         )
 
-    def beam(self, width: int, branch: int, gamma: float, limit: float) -> RankedNode | None:
-        """Look-ahead K-best; None when the bound leaves nothing."""
+    def beam(
+        self, width: int, branch: int, gamma: float, limit: float, band: int = 0
+    ) -> RankedNode | None:
+        """Look-ahead K-best; None when the bound leaves nothing.
+
+        band: nodes that agree in so many tiles decided last have the same completions, and the
+        cheapest of them stands for all; 0 for none.
+        """
         level = [self.root]
         for j in range(self.m - 1, -1, -1):
             offers = [
@@ -117,11 +125,31 @@ class RankedTree:
                 for parent in level
                 for key, point in self.children(parent, j, branch, gamma)
             ]
-            bar = sorted(key for key, _, _ in offers)[:width][-1] if offers else 0.0
+            most = MERGE_OFFERS * width if band else width
+            bar = sorted(key for key, _, _ in offers)[:most][-1] if offers else 0.0
+            if band:
+                offers.sort(key=lambda offer: offer[0])
             kept = [self.pin(parent, j, point) for key, parent, point in offers if key <= bar]
             level = [n for n in kept if n.partial + self.least[j] * self.spread(n, j) <= limit]
+            if band and j:
+                level = merged(level, j, band, width)
         return min(level, key=lambda node: node.partial) if level else None
 
     def spread(self, node: RankedNode, j: int) -> float:
         """Sum of dist^2 over the free tiles."""
         return float(np.sum(e8.nearest(node.centres[:j])[1])) if j else 0.0
+
+
+def merged(nodes: list[RankedNode], j: int, band: int, width: int) -> list[RankedNode]:
+    """The first `width` nodes that differ in the `band` tiles from position j on, each the cheapest
+    of those met until then.
+    """
+    best: dict[bytes, RankedNode] = {}
+    for node in nodes:
+        if len(best) == width:
+            break
+        recent = range(j, min(j + band, max(node.pinned) + 1))
+        key = b"".join(node.pinned[i].tobytes() for i in recent)
+        if key not in best or node.partial < best[key].partial:
+            best[key] = node
+    return list(best.values())

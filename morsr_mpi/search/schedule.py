@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 from morsr_mpi.base.config import MAX_BEAM_ENTRIES
 from morsr_mpi.search.diversity import COUNTS
-from morsr_mpi.search.orders import DIAGONAL, NATURAL, VBLAST, OrderName
+from morsr_mpi.search.orders import BAND, DIAGONAL, NATURAL, VBLAST, OrderName
 
 #: Children of a node that compete in a beam.
 BRANCH = 8
 #: Factors of the look-ahead's weights, in turn: one order gives another point with each.
-GAMMAS = (0.65, 0.8, 0.5, 0.72, 0.58, 0.9, 0.45, 0.68)
+GAMMAS = (0.5, 0.65, 0.35, 0.8, 0.45, 0.58, 0.25, 0.72)
 FIRST_WIDTH = 16
 #: Once beams cannot widen any more, the doubling goes into further orders, up to this many.
 MAX_DIVERSITY = 256
@@ -59,27 +59,30 @@ def factor_units(m: int) -> float:
     return (8.0 * m) * (8.0 * m) * (8.0 * m) / 7_500.0
 
 
-def rung(g: int, m: int, k: int, further: int, patience: int = 0) -> list[BeamSpec]:
+def rung(
+    g: int, m: int, k: int, further: int, patience: int = 0, banded: bool = False
+) -> list[BeamSpec]:
     """Beams of rung g for m tiles, where k targets share the factorisations.
 
     Rung 0 is block Babai (width 1) and a narrow beam in the plain orders.  Later ones have beams in
     the good orders and in `further` disturbed ones, the same in every rung so that their factors
     are used again; these join once their beams outweigh the factorisation they need.  patience: of
-    the walk that ends each beam.
+    the walk that ends each beam. banded: the order of the band is good, the diagonal's is not.
     """
+    good = (VBLAST, BAND if banded else DIAGONAL)
     if m == 1:
         return [BeamSpec(NATURAL, 1, 1, 1.0)] if g == 0 else []
     if g == 0:
-        plain = [BeamSpec(order, 1, 1, 1.0) for order in (VBLAST, DIAGONAL, NATURAL)]
+        plain = [BeamSpec(order, 1, 1, 1.0) for order in (*good, NATURAL)]
         narrow = (FIRST_WIDTH, BRANCH, GAMMAS[0], patience)
-        return plain + [BeamSpec(o, *narrow) for o in (VBLAST, DIAGONAL)]
+        return plain + [BeamSpec(o, *narrow) for o in good]
     widest = max(FIRST_WIDTH, MAX_BEAM_ENTRIES // (8 * m))
     width = min(2 * FIRST_WIDTH << min(g, 24), widest)
     gamma = GAMMAS[g % len(GAMMAS)]
     beyond = max(0, g + 1 - (widest // FIRST_WIDTH).bit_length() + 1)  # rungs since the widest
     beams = []
     if beyond < len(GAMMAS):  # the same beam again would find the same point
-        beams = [BeamSpec(order, width, BRANCH, gamma, patience) for order in (VBLAST, DIAGONAL)]
+        beams = [BeamSpec(order, width, BRANCH, gamma, patience) for order in good]
     if beyond > 0:
         further = min(MAX_DIVERSITY, max(COUNTS) << min(beyond, 16))
     for i in range(further):
@@ -110,7 +113,7 @@ def proof_share(n: int) -> float:
         return 10.0
     if n <= 96:
         return 6.0
-    return 0.5 if n <= 128 else 0.05
+    return 0.5 if n <= 112 else 0.05
 
 
 #: Enumeration: budget of one task in units, children a split hands back, tasks of one batch.

@@ -57,7 +57,7 @@ class Search:
         # One unit per target and component of Q, the components of a target side by side.
         limit = options.frontier_limit // (problem.k * len(prepared.parts))
         self.units = [
-            TargetState.begin(t, p, problem.k, part.problem.m, part.slack, limit)
+            TargetState.begin(t, p, problem.k, part.problem.m, part.slack, limit, part.band > 0)
             for t in range(problem.k)
             for p, part in enumerate(prepared.parts)
         ]

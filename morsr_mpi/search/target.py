@@ -31,6 +31,7 @@ class TargetState:
     targets: number of targets of the problem, which share factorisations.
     limit_scale: factor from an objective to the pruning limit in lattice units (Prepared.slack).
     frontier: the open chambers, within their limit.
+    banded: whether Q has a band whose order is tried.
     """
 
     target: int
@@ -39,6 +40,7 @@ class TargetState:
     tiles: int
     limit_scale: float
     frontier: Frontier
+    banded: bool = False
     objective: float = INFINITY
     point: bytes = b""
     rung: int = 0
@@ -60,7 +62,14 @@ class TargetState:
 
     @classmethod
     def begin(
-        cls, target: int, part: int, targets: int, tiles: int, limit_scale: float, limit: int
+        cls,
+        target: int,
+        part: int,
+        targets: int,
+        tiles: int,
+        limit_scale: float,
+        limit: int,
+        banded: bool = False,
     ) -> TargetState:
         """Return the state before anything was explored: one chamber, the whole space.
 
@@ -68,7 +77,7 @@ class TargetState:
         """
         frontier = Frontier(limit, tiles)
         frontier.add([Chamber(None, 0, b"", 0.0)])
-        return cls(target, part, targets, tiles, limit_scale, frontier)
+        return cls(target, part, targets, tiles, limit_scale, frontier, banded)
 
     @property
     def work(self) -> int:
@@ -142,7 +151,7 @@ class TargetState:
         if self.position == 0:
             self.diversity.choose()
         further, steps = self.diversity.count, self.walks.after_beam
-        beams = schedule.rung(self.rung, m, self.targets, further, steps)
+        beams = schedule.rung(self.rung, m, self.targets, further, steps, self.banded)
         room = schedule.BATCH_SHARE * self.work
         tasks: list[Task] = []
         while self.position < len(beams):
@@ -280,7 +289,7 @@ class TargetState:
 
     def _head(self) -> tuple[object, ...]:
         return (
-            (self.target, self.part, self.targets, self.tiles, self.limit_scale),
+            (self.target, self.part, self.targets, self.tiles, self.limit_scale, self.banded),
             (self.objective, self.point),
             (self.rung, self.position),
             (self.beam_work, self.walk_work, self.proof_work),
@@ -302,7 +311,7 @@ class TargetState:
         match decode(data):
             case (
                 (
-                    (int(target), int(part), int(k), int(tiles), float(scale)),
+                    (int(target), int(part), int(k), int(tiles), float(scale), bool(banded)),
                     (float(objective), bytes(point)),
                     (int(rung), int(position)),
                     (int(beam), int(walk), int(proof)),
@@ -316,7 +325,7 @@ class TargetState:
                 tuple(flight),
             ):
                 frontier = frontier_codec.decode_frontier(columns, tiles)
-                state = cls(target, part, k, tiles, scale, frontier, objective, point)
+                state = cls(target, part, k, tiles, scale, frontier, banded, objective, point)
                 state.rung, state.position = rung, position
                 state.beam_work, state.walk_work, state.proof_work = beam, walk, proof
                 state.batches = batches

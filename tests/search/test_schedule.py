@@ -31,6 +31,15 @@ def test_a_rung_has_twice_the_width_of_the_one_before(m: int, g: int) -> None:
     assert widths == {32 << g}
 
 
+@given(m=st.integers(2, 600), further=st.sampled_from(COUNTS))
+def test_a_band_takes_the_place_of_the_diagonal(m: int, further: int) -> None:
+    for g in range(12):
+        plain, banded = rung(g, m, 1, further), rung(g, m, 1, further, banded=True)
+        assert [beam.fields()[2:] for beam in plain] == [beam.fields()[2:] for beam in banded]
+        for one, other in zip(plain, banded, strict=True):
+            assert other.order.kind == {"diagonal": "band"}.get(one.order.kind, one.order.kind)
+
+
 def test_one_tile_needs_no_beam() -> None:
     assert [beam.width for beam in rung(0, 1, 5, 8)] == [1]
     assert rung(1, 1, 5, 8) == []
