@@ -88,7 +88,12 @@ class LoadMeter:
         )
 
     def ended(self, state: str, node: Node) -> JobLoad | None:
-        """Return what to write at the end, None where nothing was ever measured."""
+        """Return what to write at the end, None where the ranks never met.
+
+        A job may be over before anything was measured: then it kept nobody busy.
+        """
+        if not self._samples and node.has_met:
+            self._samples.append((0.0, 0))
         return self.load(state, node) if self._samples else None
 
 
