@@ -2,7 +2,8 @@
 
 Synthetic records of the usual size, four ranks, commits of 64 tasks. `--records` sets their number;
 the figures are CPU time of one core, medians over `--repeats`. `--cost` runs a solve with and
-without run directory and cache and compares CPU time per task.
+without run directory and cache and compares CPU time per task. `--remote`, under mpirun -n 2,
+measures nothing but a look-up in the cache of another rank on this machine.
 """
 
 from __future__ import annotations
@@ -191,8 +192,50 @@ def share(folder: Path) -> dict[str, float]:
     }
 
 
+def remote(count: int) -> None:
+    """Median wall time of a read by digest whose replica is on the other of two ranks."""
+    from morsr_mpi.app.recovery import Reading
+    from morsr_mpi.app.replicas import Replicas
+    from morsr_mpi.app.world import MpiWorld
+    from morsr_mpi.storage.placement import Place
+    from morsr_mpi.storage.replica_view import ReplicaView
+    from morsr_mpi.storage.replication import ReplicatedStore
+
+    world = MpiWorld()
+    transport, tasks = world.transport(), [sha256(i.to_bytes(4, "big")) for i in range(count)]
+    results = {task: sha256(task) * 19 for task in tasks}  # 608 bytes
+    with tempfile.TemporaryDirectory() as folder:
+        cache = LmdbCache(Path(folder) / "cache", 1 << 28)
+        view = ReplicaView(cache, PROBLEM)
+        if world.rank == 1:
+            for task, result in results.items():
+                view.put(task, result)
+            cache.flush()
+        places = {r: Place(f"host{r}", bytes([r])) for r in range(2)}
+        replicas = Replicas(ReplicatedStore(world.rank, places, view), view, (0, 1))
+        times: list[float] = []
+        if world.rank == 0:
+            reading = Reading(transport, world.clock, replicas)
+            for task in tasks:
+                begin = time.perf_counter()
+                reading._send(replicas.get(task, sha256(results[task])))
+                while not replicas.reads:
+                    reading._receive()
+                times.append(time.perf_counter() - begin)
+                assert replicas.reads.pop().result == results[task]
+        Reading(transport, world.clock, replicas).read([])
+        while not transport.leave():
+            time.sleep(0.001)
+        transport.close()
+        cache.close()
+    if times:
+        times.sort()
+        print(f"remote look-up: median {1e6 * times[len(times) // 2]:.1f} µs, bar 200 µs")
+
+
 def main() -> None:
     parser = arguments(__doc__ or "")
+    parser.add_argument("--remote", action="store_true", help="see above; under mpirun -n 2")
     parser.add_argument("--records", type=int, default=200_000)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--index", type=int, default=10_000_000, help="entries of the index")
@@ -201,6 +244,9 @@ def main() -> None:
     parser.add_argument("--make", action="store_true", help="make the ledger in --folder, no more")
     args = parser.parse_args()
     rows: list[dict[str, Any]] = []
+    if args.remote:
+        remote(2000)
+        return
 
     def add(what: str, value: float, unit: str, bar: str) -> None:
         rows.append({"what": what, "value": value, "unit": unit, "bar": bar})
