@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from morsr_mpi.app.rerun import explore
 from morsr_mpi.base.version import __version__
 from morsr_mpi.objectives.problem import QuadraticProblem
 from morsr_mpi.objectives.solution import Solution
@@ -75,10 +76,7 @@ def solve_on_one_core(
         pulse, tasks = search.plan()
         results = []
         for task in tasks:
-            run = explorer.begin(task)
-            while not run.step(100_000):
-                pass
-            results.append(run.result())
+            results.append(explore(explorer, task))
             if watch is not None:
                 watch(task, results[-1])
         search.commit(pulse, results)

@@ -17,6 +17,7 @@ import numpy as np
 from common import arguments, random_rotation, report
 
 from morsr_mpi.adapters.hdf5_checkpoint import store_checkpoint
+from morsr_mpi.app.rerun import explore
 from morsr_mpi.search.chambers import Chamber, pack
 from morsr_mpi.search.explore import Explorer
 from morsr_mpi.search.frontier import Frontier
@@ -132,12 +133,7 @@ def folding(args: Any) -> list[dict[str, Any]]:
             explorer = Explorer(problem, prepared)
             while not search.finished:
                 pulse, tasks = search.plan()
-                results = []
-                for task in tasks:
-                    run = explorer.begin(task)
-                    while not run.step(100_000):
-                        pass
-                    results.append(run.result())
+                results = [explore(explorer, task) for task in tasks]
                 search.commit(pulse, results)
             work.append(search.units[0].work)
             folded += search.units[0].frontier.folded

@@ -11,6 +11,7 @@ from typing import Any
 
 from common import arguments, e8_unit, random_rotation, report, sphere_bound
 
+from morsr_mpi.app.rerun import explore
 from morsr_mpi.objectives.problem import QuadraticProblem
 from morsr_mpi.search.explore import Explorer
 from morsr_mpi.search.options import SearchOptions
@@ -30,12 +31,7 @@ def trajectory(problem: QuadraticProblem, budgets: list[int]) -> list[float]:
         if search.finished:
             break
         pulse, tasks = search.plan()
-        results = []
-        for task in tasks:
-            run = explorer.begin(task)
-            while not run.step(100_000):
-                pass
-            results.append(run.result())
+        results = [explore(explorer, task) for task in tasks]
         search.commit(pulse, results)
     return out + [float(search.solution().objective[0])] * (len(budgets) - len(out))
 

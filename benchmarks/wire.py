@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 from common import arguments, random_rotation, report
 
+from morsr_mpi.app.rerun import explore
 from morsr_mpi.base.config import SLOT_BYTES
 from morsr_mpi.node.sync import History, MissedPulse, answer, make_request
 from morsr_mpi.objectives.problem import QuadraticProblem
@@ -295,12 +296,7 @@ def measure_sync(case: str, pulses: int = 20) -> dict[str, Any]:
         before = search.state_digest()
         digests = make_request(0, bytes(32), SearchParts(search), True)
         pulse, tasks = search.plan()
-        results = []
-        for task in tasks:
-            run = explorer.begin(task)
-            while not run.step(100_000):
-                pass
-            results.append(run.result())
+        results = [explore(explorer, task) for task in tasks]
         search.commit(pulse, results)
         book = History()
         state = search.state_digest()

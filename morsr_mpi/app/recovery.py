@@ -88,7 +88,8 @@ class Ledger:
 def read_ledger(run: RunDirectory | None, committed: int) -> Ledger:
     """Return what the ledger has beyond a state; nothing where it is not sound or not there.
 
-    Certificates of pulses from `committed` on are verified.
+    Certificates of pulses from `committed` on are verified. Nothing comes back that the ranks have
+    not agreed on, or went back behind.
     """
     if run is None or not run.tasks.is_dir():
         return Ledger()
@@ -97,22 +98,19 @@ def read_ledger(run: RunDirectory | None, committed: int) -> Ledger:
         sure = certified_pulses(chain, signer_of, committed)
     except (TamperError, OSError):
         return Ledger()
+    beyond = [body for body in chain.pulses() if body.pulse >= committed]
     pulses: list[Pulse | Step] = []
-    for body in chain.pulses():
-        if body.pulse >= committed:
-            if body.pulse != committed + len(pulses) or body.pulse not in sure:
-                break
-            pulses.append(body)
-    return Ledger(tuple(pulses), wanted_of(run, committed))
+    for body in beyond:
+        if body.pulse != committed + len(pulses) or body.pulse not in sure:
+            break
+        pulses.append(body)
+    return Ledger(tuple(pulses), _wanted_of(run, beyond, committed))
 
 
 def reach(ledger: Ledger, committed: int, results: dict[bytes, bytes]) -> int:
     """Return the first pulse that some result is missing for."""
     for body in ledger.pulses:
-        names = (
-            body.results[i : i + DIGEST_BYTES] for i in range(0, len(body.results), DIGEST_BYTES)
-        )
-        if any(name not in results for name in names):
+        if any(name not in results for name in _names(body)):
             break
         committed = body.pulse + 1
     return committed
@@ -249,23 +247,20 @@ def recover(
     return found, ledger
 
 
-def wanted_of(run: RunDirectory, committed: int) -> tuple[Wanted, ...]:
-    """Return what the ledger names of commits from `committed` on, each task once.
+def _names(body: Pulse | Step) -> list[bytes]:
+    """SHA-256 of each result that a commit names."""
+    return [body.results[i : i + DIGEST_BYTES] for i in range(0, len(body.results), DIGEST_BYTES)]
 
-    A task record tells which task it was; the digest is that of the journal's commit that counts,
-    so nothing comes back that the ranks have not agreed on, or went back behind.
+
+def _wanted_of(
+    run: RunDirectory, pulses: Sequence[Pulse | Step], committed: int
+) -> tuple[Wanted, ...]:
+    """Return what commits that count name, from `committed` on, each task once.
+
+    A task record tells which task it was; the digest is the commit's.
     """
-    if not run.tasks.is_dir():
-        return ()
-    try:
-        pulses = verify_chain(read_records(run.journal)).pulses()
-    except (TamperError, OSError):
-        return ()
     agreed = {
-        (body.pulse, at // DIGEST_BYTES): body.results[at : at + DIGEST_BYTES]
-        for body in pulses
-        if body.pulse >= committed
-        for at in range(0, len(body.results), DIGEST_BYTES)
+        (body.pulse, place): name for body in pulses for place, name in enumerate(_names(body))
     }
     found: dict[bytes, Wanted] = {}
     for path in segments(run):

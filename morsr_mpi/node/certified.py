@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from morsr_mpi.base.canonical import decode
@@ -13,7 +13,7 @@ from morsr_mpi.consensus.certificate import Certificate
 from morsr_mpi.consensus.membership import Membership
 from morsr_mpi.consensus.votes import VoteKind
 from morsr_mpi.node.ballot import Commit, PulseRange
-from morsr_mpi.provenance.bodies import Certified, Epoch, Genesis, Pulse, Rollback
+from morsr_mpi.provenance.bodies import Body, Certified, Epoch, Genesis, Pulse, Rollback
 from morsr_mpi.provenance.chain import VerifiedChain
 from morsr_mpi.provenance.steps import Step
 
@@ -49,25 +49,14 @@ def verify_certificates(chain: VerifiedChain, signer_of: Callable[[str], Signer]
     is wrong.
     """
     found = Certification()
-    job: _Job | None = None
-    for position, (record, body) in enumerate(zip(chain.records, chain.bodies, strict=True)):
+    for body, covered in _walk(chain, signer_of, 0):
         match body:
-            case Genesis() | Epoch():
-                found.uncertified += len(job.waiting) if job else 0
-                first = body.committed if isinstance(body, Epoch) else 0
-                keys = dict(enumerate(body.public_keys))
-                job = _Job(record.digest, signer_of(body.security), keys, first, [])
             case Pulse() | Step():
-                assert job is not None
-                job.waiting.append(body)
+                found.uncertified += 1
             case Certified():
-                assert job is not None
-                _check(position, job, body)
                 found.certificates += 1
-                found.certified += len(job.waiting)
-                job.first += len(job.waiting)
-                job.waiting = []
-    found.uncertified += len(job.waiting) if job else 0
+                found.certified += len(covered)
+                found.uncertified -= len(covered)
     return found
 
 
@@ -79,27 +68,44 @@ def certified_pulses(
     since: signatures are checked of certificates for pulses from this one on. Raises TamperError.
     """
     sure: set[int] = set()
+    for body, covered in _walk(chain, signer_of, since):
+        match body:
+            case Pulse() | Step():
+                sure.discard(body.pulse)
+            case Rollback():
+                sure = {pulse for pulse in sure if pulse < body.committed}
+            case Certified():
+                sure.update(commit.pulse for commit in covered)
+    return sure
+
+
+def _walk(
+    chain: VerifiedChain, signer_of: Callable[[str], Signer], since: int
+) -> Iterator[tuple[Body, list[Commit]]]:
+    """Give every record's body, with the commits that it certifies; raises TamperError.
+
+    since: signatures are checked of certificates for pulses from this one on.
+    """
     job: _Job | None = None
     for position, (record, body) in enumerate(zip(chain.records, chain.bodies, strict=True)):
+        covered: list[Commit] = []
         match body:
             case Genesis() | Epoch():
                 first = body.committed if isinstance(body, Epoch) else 0
                 keys = dict(enumerate(body.public_keys))
                 job = _Job(record.digest, signer_of(body.security), keys, first, [])
-            case Pulse() | Step() if job is not None:
+            case Pulse() | Step():
+                assert job is not None
                 job.waiting.append(body)
-                sure.discard(body.pulse)
-            case Rollback():
-                sure = {pulse for pulse in sure if pulse < body.committed}
-            case Certified() if job is not None:
+            case Certified():
+                assert job is not None
                 _check(position, job, body, signatures=job.first + len(job.waiting) > since)
-                sure.update(commit.pulse for commit in job.waiting)
-                job.first += len(job.waiting)
-                job.waiting = []
-    return sure
+                covered, job.waiting = job.waiting, []
+                job.first += len(covered)
+        yield body, covered
 
 
-def _check(position: int, job: _Job, body: Certified, *, signatures: bool = True) -> None:
+def _check(position: int, job: _Job, body: Certified, *, signatures: bool) -> None:
     try:
         certificate = Certificate.parse(decode(body.certificate))
     except ValueError as error:

@@ -103,13 +103,18 @@ class Part:
         return self.proof.with_tables(children, blocks, tables_of(blocks, BLOCK_LENGTH))
 
     @cached_property
+    def coupled(self) -> NDArray[np.bool_]:
+        """Whether Q couples two tiles: bool [m,m]."""
+        return coupled_tiles(self.problem.Q)
+
+    @cached_property
     def band(self) -> int:
         """Width of the band of Q in tiles, in its best order; 0 where there is none to be used."""
-        return band_of(coupled_tiles(self.problem.Q))
+        return band_of(self.coupled)
 
     def band_in(self, order: NDArray[np.int32]) -> int:
         """Width of the band in another order; 0 where it is too wide to be used."""
-        return band_in(coupled_tiles(self.problem.Q), order) if self.band else 0
+        return band_in(self.coupled, order) if self.band else 0
 
     def factor(self, name: OrderName) -> Factor | None:
         """Return the factor of an order, from a store bounded in bytes (least recently used).

@@ -18,7 +18,7 @@ from morsr_mpi.adapters.hdf5_result import load_run, solution_digest
 from morsr_mpi.adapters.journal_file import read_records
 from morsr_mpi.app import computing
 from morsr_mpi.app.audit import audit_run
-from morsr_mpi.app.recovery import wanted_of
+from morsr_mpi.app.recovery import read_ledger
 from morsr_mpi.app.rundir import RunDirectory
 from morsr_mpi.base.errors import UsageError
 from morsr_mpi.provenance.bodies import Body, Pulse, Seal, parse
@@ -122,14 +122,13 @@ def test_only_what_the_journal_names_comes_back(tmp_path: Path) -> None:
     path = tmp_path / "run"
     morsr_mpi.solve(problem(), run_dir=path, work=15_000)
     run = RunDirectory(path)
-    whole = wanted_of(run, 0)
+    whole = read_ledger(run, 0).wanted
     chain = verify_chain(read_records(run.journal))
     assert len(whole) == sum(len(body.contributors) // 2 for body in chain.pulses())
     digests = b"".join(body.results for body in chain.pulses())
     assert all(digest in digests for _, _, digest in whole)
-    assert (
-        len(wanted_of(run, chain.pulses()[-1].pulse)) == len(chain.pulses()[-1].contributors) // 2
-    )
+    last = chain.pulses()[-1]
+    assert len(read_ledger(run, last.pulse).wanted) == len(last.contributors) // 2
     # A journal that says something else, or is not sound, names nothing.
     linked = Chain()
 
@@ -139,6 +138,6 @@ def test_only_what_the_journal_names_comes_back(tmp_path: Path) -> None:
         return body
 
     write(path, [linked.append(other(body)) for body in chain.bodies])
-    assert wanted_of(run, 0) == ()
+    assert read_ledger(run, 0).wanted == ()
     run.journal.write_bytes(b"x")
-    assert wanted_of(run, 0) == ()
+    assert read_ledger(run, 0).wanted == ()

@@ -17,6 +17,7 @@ from morsr_mpi.adapters.journal_file import read_records
 from morsr_mpi.app import chief, keeper, records, regrouping
 from morsr_mpi.app.fence import Fence
 from morsr_mpi.app.inspect import inspect_file
+from morsr_mpi.app.rerun import explore
 from morsr_mpi.app.rundir import RunDirectory
 from morsr_mpi.app.signals import Requests
 from morsr_mpi.base import config
@@ -130,12 +131,7 @@ def test_a_state_that_is_held_stays_while_the_search_goes_on(large: Path) -> Non
         points = search.solution().digest()
         pulse, tasks = search.plan()
         assert held.make().state == before != search.snapshot()
-        results = []
-        for task in tasks:
-            run = explorer.begin(task)
-            while not run.step(100_000):
-                pass
-            results.append(run.result())
+        results = [explore(explorer, task) for task in tasks]
         search.commit(pulse, results)
         made = held.make()
         assert made.state == before

@@ -9,6 +9,7 @@ from morsr_mpi.app.demo.layers import make_layers
 from morsr_mpi.app.demo.methods import BASELINES, LDLQ, outcome_of
 from morsr_mpi.app.demo.network import train
 from morsr_mpi.app.demo.run import QUICK_WORK
+from morsr_mpi.app.rerun import explore
 from morsr_mpi.objectives.problem import QuadraticProblem
 from morsr_mpi.objectives.solution import Solution
 from morsr_mpi.search.explore import Explorer
@@ -24,12 +25,7 @@ def searched(problem: QuadraticProblem, work: int) -> Solution:
     explorer = Explorer(problem, prepared)
     while not search.finished:
         pulse, tasks = search.plan()
-        results = []
-        for task in tasks:
-            run = explorer.begin(task)
-            while not run.step(100_000):
-                pass
-            results.append(run.result())
+        results = [explore(explorer, task) for task in tasks]
         search.commit(pulse, results)
     return search.solution()
 

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from morsr_mpi.adapters.memory import MemoryNetwork
+from morsr_mpi.app.rerun import explore
 from morsr_mpi.base.config import CHUNK_BYTES
 from morsr_mpi.base.digest import digest_of, sha256
 from morsr_mpi.base.errors import InternalError, ProtocolError
@@ -317,12 +318,7 @@ def _run(search: Search, explorer: Explorer, history: History, pulses: int) -> l
     states = []
     for _ in range(pulses):
         pulse, tasks = search.plan()
-        results = []
-        for task in tasks:
-            run = explorer.begin(task)
-            while not run.step(100_000):
-                pass
-            results.append(run.result())
+        results = [explore(explorer, task) for task in tasks]
         search.commit(pulse, results)
         states.append(search.state_digest())
         history.note(MissedPulse(pulse, (0,) * len(tasks), tuple(results), states[-1]))

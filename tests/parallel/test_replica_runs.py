@@ -17,7 +17,7 @@ from morsr_mpi.adapters.hdf5_result import load_result, load_run
 from morsr_mpi.adapters.journal_file import read_records
 from morsr_mpi.adapters.lmdb_cache import LmdbCache
 from morsr_mpi.app.audit import audit_run
-from morsr_mpi.app.recovery import read_ledger, wanted_of
+from morsr_mpi.app.recovery import read_ledger
 from morsr_mpi.app.replay import Replay, Request
 from morsr_mpi.app.rundir import RunDirectory
 from morsr_mpi.app.sharing import Share
@@ -64,7 +64,7 @@ def copies(run: Path, caches: list[Path]) -> Counter[int]:
     digest = bytes.fromhex(load_result(run / "result.h5").problem_digest)
     views = [ReplicaView(cache, digest) for cache in opened]
     found: Counter[int] = Counter()
-    for task, _, name in wanted_of(directory, 0):
+    for task, _, name in read_ledger(directory, 0).wanted:
         found[
             sum((data := view.get(task)) is not None and sha256(data) == name for view in views)
         ] += 1
