@@ -7,7 +7,7 @@ search, the journal and whatever checks and votes are wrapped, so that the node 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from morsr_mpi.base.ports import Clock, FreeSearchMachine, TaskLike
 
@@ -18,11 +18,18 @@ T = TypeVar("T")
 CATEGORIES = ("explore", "commit", "exchange", "vote", "check", "ledger", "wait")
 
 
-class Meter:
-    """CPU seconds by category."""
+class Watcher(Protocol):
+    """Who wants to know when a rank turns from one thing to another (`spans.Spans`)."""
 
-    def __init__(self, clock: Clock) -> None:
+    def turn(self, was: str, now: float) -> None: ...
+
+
+class Meter:
+    """CPU seconds by category. watcher: told of every turn, in monotonic seconds."""
+
+    def __init__(self, clock: Clock, watcher: Watcher | None = None) -> None:
         self._clock = clock
+        self._watcher = watcher
         self._at = clock.cpu()
         self._now = "wait"
         self.seconds = dict.fromkeys(CATEGORIES, 0.0)
@@ -32,6 +39,8 @@ class Meter:
         before, now = self._now, self._clock.cpu()
         self.seconds[before] += now - self._at
         self._at, self._now = now, category
+        if self._watcher is not None and category != before:
+            self._watcher.turn(before, self._clock.now())
         return before
 
     def measure(self, category: str, call: Callable[[], T]) -> T:

@@ -26,6 +26,7 @@ from morsr_mpi.app.settings import Settings
 from morsr_mpi.app.signals import Requests
 from morsr_mpi.app.standing import sections_of
 from morsr_mpi.app.task_ledger import settle_segments
+from morsr_mpi.app.telemetry import Telemetry, standing_of
 from morsr_mpi.base.errors import ExcludedError, UsageError
 from morsr_mpi.base.ports import Clock
 from morsr_mpi.node.core import Node
@@ -43,8 +44,10 @@ from morsr_mpi.storage.sections import Sections
 class Chief:
     """Of one rank; `active` while it is the chief."""
 
-    def __init__(self, settings: Settings, clock: Clock, quiet: bool) -> None:
+    def __init__(self, settings: Settings, clock: Clock, quiet: bool, size: int = 1) -> None:
+        """size: ranks of the job."""
         self.active = False
+        self.telemetry = Telemetry(settings.run_dir, clock, size, settings.trace, self.warn)
         self.run: RunDirectory | None = None
         self.records: Records | None = None
         self.narrator: Narrator | None = None
@@ -214,6 +217,7 @@ class Chief:
             self._fence,
             self.journal.sync,
             self.keys,
+            self.telemetry.checkpoint,
         )
         self.records.first(search)
 
@@ -232,7 +236,10 @@ class Chief:
 
             self.records.look(search, sections, node.certified, wanted)
             requests.reserve = max(requests.reserve, self.records.longest)
-            load, run = self._load.look(self._clock.now(), node), self.run
+            now = self._clock.now()
+            lost = len(group.gone)
+            self.telemetry.merge(now, lambda: standing_of(search, lost), self.start.restarts)
+            load, run = self._load.look(now, node), self.run
             if load is not None and run is not None:
                 self.records.submit("load.json", lambda: write_load(run, load))
 
@@ -282,6 +289,7 @@ class Chief:
         """Tell a warning once, and keep it for the result's list; called from any thread."""
         if text not in self.start.notes:
             self.start.notes.append(text)
+            self.telemetry.fail(text)
             if self.narrator is not None:
                 self.narrator.warn(text)
 

@@ -40,6 +40,7 @@ from morsr_mpi.app.sharing import Share
 from morsr_mpi.app.signals import Requests
 from morsr_mpi.app.standing import sections_of
 from morsr_mpi.app.task_ledger import TaskLedgers
+from morsr_mpi.app.telemetry import observe, standing_of
 from morsr_mpi.base.errors import (
     ExcludedError,
     InternalError,
@@ -81,7 +82,7 @@ class Job(AfterLoss):
         self._requests, self._guardian = requests, guardian
         self._clock = world.clock
         self._begin_at = self._clock.now()
-        self._chief = Chief(settings, world.clock, quiet)
+        self._chief = Chief(settings, world.clock, quiet, max(world.size, settings.ranks))
         self._crypto = CryptoCost(world.clock)
         self._signer = MeteredSigner(admission.signer(), self._crypto)
         self._survivable, refusals = world.fault_tolerant, Refusals(self._log)
@@ -130,6 +131,7 @@ class Job(AfterLoss):
             chief.narrator.close()
         if chief.records is not None:
             chief.records.abandon()
+        chief.telemetry.abandon()
         cause = exc.__cause__ if isinstance(exc, CommonError) else exc
         if cause is not None and not isinstance(cause, MorsrError):
             self._log("".join(traceback.format_exception(cause)))
@@ -286,6 +288,7 @@ class Job(AfterLoss):
         clock = together.exchange(struct.pack(">dq", result.wall_seconds, self._restarts))[0]
         result.wall_seconds, result.restarts = struct.unpack(">dq", clock)
         verdict = verdict_of(result, outcome.stopped)
+        chief.telemetry.close_rank()
         together.agree(self._tasks.close, self.internal_line)
         self._computing.close()
         cost = run_entries(gather(together, outcomes, self._crypto, self._replicas))
@@ -303,6 +306,8 @@ class Job(AfterLoss):
 
         together.agree_on(0, close, self.internal_line)
         chief.tell_end(node, search.progress(), verdict, outcome.stopped, summary(cost))
+        if chief.active:  # everything else is written, and nobody waits for it any more
+            chief.telemetry.close(standing_of(search, len(crew.group.gone)), self._restarts)
         if crew.had_losses:
             crew.farewell(transport)
         return Outcome(result, outcome.stopped, together.rank, together.size, crew.had_losses)
@@ -326,6 +331,7 @@ class Job(AfterLoss):
             now = self._clock.now()
             self.data.patrol(now)
             if speaks:
+                chief.telemetry.look(now)
                 if chief.narrator is not None:
                     chief.narrator.meet(self._nodes[0], chief.start)
                     chief.narrator.update(now, search.progress)
@@ -334,7 +340,9 @@ class Job(AfterLoss):
 
         tasks = self._tasks.hook(index)
         evidence, replicas = chief.keep_evidence, self._replicas
-        return loop.Hooks(None, None, evidence, tasks, poll, self._log, replicas)
+        hooks = loop.Hooks(None, None, evidence, tasks, poll, self._log, replicas)
+        rank = self._crew.rank if self._world.size > 1 else index
+        return observe(hooks, chief.telemetry.recorder(rank, self._token), self._nodes[index])
 
     def _describe(self, search: Search) -> SolveResult:
         """Return the result as it would be with a search's solution, with the story so far."""

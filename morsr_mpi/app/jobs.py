@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from morsr_mpi.app.hooks import LoopStats
 from morsr_mpi.base import config
 from morsr_mpi.base.ports import Clock, RunLike, TaskLike
 from morsr_mpi.node.events import TaskDone
@@ -30,6 +31,7 @@ class _Job:
 
     task: TaskLike
     run: RunLike | None = field(default=None)
+    begun: float = 0.0
 
 
 class Jobs:
@@ -37,9 +39,16 @@ class Jobs:
     work: units of the finished ones; wasted: units that went into tasks given up."""
 
     def __init__(
-        self, explorer: ExplorerLike, clock: Clock, checker: ExplorerLike | None = None
+        self,
+        explorer: ExplorerLike,
+        clock: Clock,
+        checker: ExplorerLike | None = None,
+        stats: LoopStats | None = None,
     ) -> None:
-        """checker: computes what is computed anew; the explorer, if it remembers nothing."""
+        """checker: computes what is computed anew; the explorer, if it remembers nothing.
+        stats: of the loop; gets the time of each task, and who to ask for the rest."""
+        stats = stats or LoopStats()
+        stats.jobs, self._latency = self, stats.task_seconds
         self._explorer = explorer
         self._checker = checker or explorer
         self._clock = clock
@@ -102,6 +111,7 @@ class Jobs:
                 run = job.run
                 if run is None:
                     run = job.run = (self._checker if anew else self._explorer).begin(job.task)
+                    job.begun = now
                     self._begun[place, *key] = run
                 before = run.work
                 finished = run.step(max(1, int((end - now) * self._units_per_second)))
@@ -112,6 +122,7 @@ class Jobs:
                     self.finished += not anew
                     self.known += getattr(run, "cached", False)
                     self.work += run.work
+                    self._latency.add(now - job.begun)
                     self._remove(place, key)
         return done
 

@@ -71,16 +71,16 @@ class NodeLoop:
         """journal: where records go; None on ranks that do not write. patience: of a crew that
         notes every look at the transport; None to note them here."""
         self.node = node
-        self.stats = LoopStats()
-        self.meter = Meter(clock)
+        self._hooks = hooks or Hooks()
+        self.stats = self._hooks.stats
+        self.meter = self.stats.meter = Meter(clock, self._hooks.watcher)
         node.use_search(MeteredSearch(node.search, self.meter))
         self.stopped: str | None = None
         self.news = False
         self._transport = transport
         self._clock = clock
         self._journal = journal
-        self._hooks = hooks or Hooks()
-        self._jobs = Jobs(explorer, clock, getattr(explorer, "anew", None))
+        self._jobs = Jobs(explorer, clock, getattr(explorer, "anew", None), self.stats)
         self._left = False
         self._in_round = False
         self._round_at = float("-inf")
@@ -182,6 +182,7 @@ class NodeLoop:
             if slots is not None:
                 self._in_round = False
                 self.stats.rounds += 1
+                self.stats.round_seconds.add(now - self._round_at)
                 self._pace(slots)
                 busy = True
                 self._apply(RoundDone(tuple(slots)))

@@ -49,9 +49,12 @@ class Records:
         fence: Fence,
         sync: Callable[[], None],
         keys: EnvelopeKeys | None = None,
+        stored: Callable[[float, float, int], None] | None = None,
     ) -> None:
         """sync: makes the journal durable; called from the writer's thread. keys: of envelopes
-        for checkpoints."""
+        for checkpoints. stored: told of each checkpoint, from that thread: begin, seconds, pulse.
+        """
+        self._stored = stored
         self._keys = keys
         self._run = run
         self._fence = fence
@@ -178,8 +181,11 @@ class Records:
 
     def _store(self, held: Held) -> None:
         self._fence.check(now=True)
+        begin = self._clock.now()
         self._sync()  # after a power cut, too, no checkpoint is newer than the journal
         store_checkpoint(self._run.checkpoints, held.make(), self._keys)
+        if self._stored is not None:
+            self._stored(begin, self._clock.now() - begin, held.pulse)
 
     def _save(self, result: SolveResult) -> None:
         self._fence.check(now=True)

@@ -38,6 +38,10 @@ class RunDirectory:
         self.stop_file = self.path / "STOP"
         self.load_file = self.path / "load.json"
         self.scaling = self.path / "scaling"
+        self.telemetry = self.path / "telemetry"
+        self.metrics = self.path / "metrics.prom"
+        self.history = self.path / "metrics.jsonl"
+        self.trace = self.path / "trace.json"
 
     @classmethod
     def create(cls, path: str | os.PathLike[str]) -> RunDirectory:
@@ -82,10 +86,11 @@ class RunDirectory:
         """Remove a run directory of which no checkpoint was written: nothing in it is of use."""
         if any(self.checkpoints.glob("*.h5")) or self.result.exists():
             return
-        for part in PARTS:
+        for part in (*PARTS, "telemetry"):
             shutil.rmtree(self.path / part, ignore_errors=True)
         with contextlib.suppress(OSError):
-            self.problem.unlink(missing_ok=True)
+            for path in (self.problem, self.metrics, self.history):
+                path.unlink(missing_ok=True)
             self.log_file.unlink()
             self.path.rmdir()
 

@@ -26,7 +26,8 @@ class Settings:
     which to put checkpoints, with the keys of envelope_keys, by default those in keys; sealed
     checkpoints are opened with them too. recheck:
     probability with which another rank computes a task again; redundancy: ranks that compute
-    each task. Times in hours and seconds. Raises UsageError for values that make no sense.
+    each task. trace: whether a run directory gets a trace.json. Times in hours and seconds.
+    Raises UsageError for values that make no sense.
     """
 
     work: int | None = DEFAULT_WORK
@@ -48,6 +49,7 @@ class Settings:
     hang_timeout: float = HANG_TIMEOUT_SECONDS
     resume: bool = False
     ranks: int = 1
+    trace: bool = True
 
     def __post_init__(self) -> None:
         for name, value, allowed in (

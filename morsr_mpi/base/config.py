@@ -298,3 +298,32 @@ STATE_PIECE_BYTES: Final = 4 << 20
 MAX_RESTARTS_OF_A_STEP: Final = 64
 #: Records that wait for a full disk; then the run ends.
 JOURNAL_BACKLOG_BYTES: Final = 64 << 20
+
+# --- metrics and trace (app/metrics, app/telemetry, app/spans, app/trace) --------------------
+#: A rank tells its figures, and the chief merges those of all, at first and later so often; after
+#: a long time once in each thousandth of it, so that a history of a month has 8000 lines.
+METRICS_FIRST_SECONDS: Final = 0.25
+METRICS_SECONDS: Final = 5.0
+METRICS_SHARE: Final = 1e-3
+#: Metrics may take this part of a rank's processor time, and a little at the start; where they
+#: would take more they come more seldom, but never later than this.
+METRICS_COST: Final = 1e-3
+METRICS_FREE_SECONDS: Final = 0.005
+METRICS_LATE_SECONDS: Final = 60.0
+#: Window over which rates and utilisations are taken.
+METRICS_WINDOW_SECONDS: Final = 10.0
+#: Ranks of which the history has a utilisation each; of a larger job it has the first ones.
+METRICS_RANKS: Final = 256
+#: Size of trace.json; spans in it, of all ranks: about 100 bytes each, written within a second.
+TRACE_BYTES: Final = 50 << 20
+TRACE_SPANS: Final = 1 << 18
+#: Spans that are shorter are left out; one that goes on within this time prolongs the last.
+TRACE_MIN_SECONDS: Final = 1e-4
+TRACE_JOINED_SECONDS: Final = 0.1
+#: What is left out where a trace would be too large goes by windows of this length.
+TRACE_WINDOW_SECONDS: Final = 1.0
+#: Spans go to a file of their rank this often, and as often as their number doubles at most.
+TRACE_SECONDS: Final = 10.0
+#: Lines about failures that a trace has of one rank, and their length.
+TRACE_TEXTS: Final = 500
+TRACE_TEXT_CHARACTERS: Final = 300

@@ -131,6 +131,12 @@ from morsr_mpi.cli.options import positive, work_units
     help="A rank without progress for S seconds is killed, and the run goes on without it.",
 )
 @click.option("--resume", is_flag=True, help="Go on with the run in --run-dir; --work may differ.")
+@click.option(
+    "--trace/--no-trace",
+    default=True,
+    show_default=True,
+    help="Leave DIR/trace.json, which Perfetto opens: what each rank was at.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
 @click.pass_context
 def command(
@@ -154,6 +160,7 @@ def command(
     checkpoint_every: float,
     hang_timeout: float,
     resume: bool,
+    trace: bool,
     as_json: bool,
 ) -> int:
     """Minimise PROBLEM.h5 and write DIR/result.h5; alone, or on every rank under mpirun.
@@ -184,6 +191,7 @@ def command(
         checkpoint_every=checkpoint_every,
         hang_timeout=hang_timeout,
         resume=resume,
+        trace=trace,
     )
     debug = bool(context.find_root().params.get("debug"))
     return solve_command(problem, settings, as_json=as_json, debug=debug)
