@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -21,6 +21,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 NODES = ("n1", "n2", "n3", "n4")
+#: States out of which a job does not come by itself.
+ENDED = frozenset({"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL"})
 
 _CONF = """\
 ClusterName=four
@@ -119,11 +121,29 @@ class Cluster:
         size = (f"--nodes={nodes}", "--ntasks-per-node=1", f"--output={self.folder}/%j.out")
         words = ("sbatch", "--parsable", *size, *options, ROOT / "slurm" / script, *arguments)
         held = {"HELD_PULSE": str(hold[0]), "HELD_GATE": str(hold[1])} if hold else {}
-        return self.run(*words, **held)
+        return self.run(*words, check=True, **held)
 
-    def state(self, job: str) -> str:
-        """State of a job, "" when it has left the queue."""
-        return self.run("squeue", "-h", "-j", job, "-o", "%T", check=False)
+    def states(self, job: str) -> set[str]:
+        """State of a job, of an array all there are; empty when Slurm does not know it any more.
+
+        No answer is no state: Slurm is asked again.
+        """
+        end = time.monotonic() + 60.0
+        words = ["squeue", "-h", "-t", "all", "-j", job, "-o", "%T"]
+        while True:
+            done = subprocess.run(
+                words, env=self.env, capture_output=True, text=True, timeout=60, check=False
+            )
+            if done.returncode == 0:
+                return set(done.stdout.split())
+            if "Invalid job id" in done.stderr:
+                return set()
+            assert time.monotonic() < end, f"squeue: {done.stderr}\n{self.trace()}"
+            time.sleep(0.5)
+
+    def ended(self, job: str) -> bool:
+        """Whether a job has come to an end, of an array every task."""
+        return self.states(job) <= ENDED
 
     def detail(self, job: str, name: str) -> str:
         """One field of what Slurm knows of a job."""
@@ -138,10 +158,14 @@ class Cluster:
         return path.read_text(errors="replace") if path.exists() else ""
 
     def wait(self, job: str, *states: str, seconds: float = 120.0) -> None:
-        """Wait until a job is in one of these states ("" for gone)."""
+        """Wait until a job is in one of these states."""
+        self.wait_for(job, lambda: self.states(job) <= set(states), seconds)
+
+    def wait_for(self, job: str, condition: Callable[[], bool], seconds: float = 120.0) -> None:
+        """Wait until something that a job does is so."""
         end = time.monotonic() + seconds
-        while (now := self.state(job)) not in states:
-            assert time.monotonic() < end, f"job {job} is {now!r}\n{self.output(job)}"
+        while not condition():
+            assert time.monotonic() < end, f"job {job} is {self.states(job)}\n{self.output(job)}"
             time.sleep(0.2)
 
     def start_again(self, job: str) -> None:

@@ -127,18 +127,19 @@ class Watch:
         """
         load = report.load
         if load.state == STOPPED and load.slurm_job and not self._dry:
-            return not SlurmJob(load.slurm_job).state()
+            return not SlurmJob(load.slurm_job, self._sleep).state()
         return load.state != RUNNING
 
     def _restart(self, load: JobLoad, decision: ScalingDecision) -> None:
         """Stop the job with a checkpoint, and let it start again with the new size."""
-        job = SlurmJob(load.slurm_job)
+        job = SlurmJob(load.slurm_job, self._sleep)
         if job.state() != "RUNNING":
             raise UsageError(f"job {load.slurm_job} is not running; nothing was changed")
         job.stop()
         end = self._clock() + STOP_SECONDS
+        ended = False
         while (state := job.state()) != "PENDING":
-            if not state:
+            if not state and ended:  # twice: between its end and its requeue a job has neither
                 raise UsageError(
                     f"job {load.slurm_job} stopped and did not requeue itself (slurm/*.sbatch do): "
                     f"send it again with sbatch --nodes={decision.after}"
@@ -148,6 +149,7 @@ class Watch:
                     f"job {load.slurm_job} did not stop within {STOP_SECONDS:.0f} s; it goes on or "
                     "stops later with the size it had"
                 )
+            ended = not state
             self._sleep(ASK_SECONDS)
         job.resize(decision.after, max(1, load.ranks // load.nodes) * decision.after)
 

@@ -100,8 +100,13 @@ def fake_slurm(folder: Path, monkeypatch: pytest.MonkeyPatch, states: str) -> Pa
     """Commands of Slurm's that write down how they were called; squeue tells these states."""
     log, seen = folder / "log", folder / "states"
     seen.write_text(states.replace(" ", "\n") + "\n")
+    # A state `down` is a controller that does not answer, `unknown` one that has forgotten the job.
     scripts = {
-        "squeue": f"head -n 1 {seen}; sed -i '1{{$!d}}' {seen}",
+        "squeue": f"state=$(head -n 1 {seen}); sed -i '1{{$!d}}' {seen}\n"
+        'case "$state" in\n'
+        "down) echo 'slurm_load_jobs error: Unable to contact slurm controller' >&2; exit 1;;\n"
+        "unknown) echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1;;\n"
+        '*) echo "$state";; esac',
         "scancel": "true",
         "scontrol": "true",
     }
@@ -130,10 +135,43 @@ def test_in_slurm_the_job_is_stopped_waited_for_and_resized(
     assert [d.action for d in decisions(run)] == ["restarted"]
 
 
-def test_a_job_that_does_not_requeue_is_named(
+def test_a_controller_that_does_not_answer_is_no_end_of_the_job(
     run: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fake_slurm(tmp_path, monkeypatch, "RUNNING  ")
+    log = fake_slurm(tmp_path, monkeypatch, "down RUNNING down down COMPLETED down PENDING")
+    write_load(run, load(slurm_job="77", nodes=2))
+    report = watch(run).look()
+    assert report is not None
+    assert report.action == "restarted"
+    assert "scontrol update JobId=77 NumNodes=3-3 StartTime=now" in log.read_text()
+
+
+def test_a_stopped_job_is_watched_until_slurm_says_that_it_is_over(
+    run: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_slurm(tmp_path, monkeypatch, "down PENDING COMPLETED unknown")
+    write_load(run, load(state="stopped", slurm_job="77", nodes=2))
+    found = watch(run)
+    report = found.look()
+    assert report is not None
+    assert [found.over(report) for _ in range(3)] == [False, True, True]
+
+
+def test_a_controller_that_never_answers_is_told(
+    run: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = fake_slurm(tmp_path, monkeypatch, "down")
+    write_load(run, load(slurm_job="77", nodes=2))
+    with pytest.raises(UsageError, match=r"squeue .*Unable to contact slurm controller"):
+        watch(run).look()
+    assert "scancel" not in log.read_text()
+
+
+@pytest.mark.parametrize("states", ["RUNNING  ", "RUNNING FAILED", "RUNNING unknown"])
+def test_a_job_that_does_not_requeue_is_named(
+    states: str, run: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_slurm(tmp_path, monkeypatch, states)
     write_load(run, load(slurm_job="77", nodes=2))
     with pytest.raises(UsageError, match=r"did not requeue itself .* sbatch --nodes=3"):
         watch(run).look()

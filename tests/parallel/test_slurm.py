@@ -22,6 +22,7 @@ from morsr_mpi.adapters.hdf5_result import solution_digest
 from morsr_mpi.adapters.journal_file import read_records
 from morsr_mpi.app.inspect_run import inspect_run
 from morsr_mpi.app.rundir import RunDirectory
+from morsr_mpi.base.errors import InputError
 from morsr_mpi.provenance.chain import verify_chain
 from morsr_mpi.provenance.scaling import Scaling
 
@@ -61,7 +62,7 @@ def begun(slurm: Cluster, job: str, run: RunDirectory, pulses: int = 1) -> None:
     newest = f"checkpoint-{pulses:012d}.h5"
     while max((p.name for p in run.checkpoints.glob("check*.h5")), default="") < newest:
         assert time.monotonic() < end, slurm.output(job)
-        assert slurm.state(job), slurm.output(job)
+        assert not slurm.ended(job), slurm.output(job)
         time.sleep(0.1)
 
 
@@ -69,13 +70,19 @@ def options(run: RunDirectory, work: str = WORK) -> list[object]:
     return [run.path, "--work", work, "--checkpoint-every", "1"]
 
 
+def sealed(run: RunDirectory) -> bool:
+    """Whether a run is finished: its journal has the seal, which a stop does not write."""
+    try:
+        return verify_chain(read_records(run.journal)).sealed
+    except InputError:  # it is being written, or taken over
+        return False
+
+
 def check(slurm: Cluster, job: str, run: RunDirectory, expected: bytes) -> None:
-    """The job has left the queue, and its run is sound and has the undisturbed bits."""
-    slurm.wait(job, "", "COMPLETED", seconds=180)
-    assert run.result.exists(), slurm.output(job)
+    """The job has ended with its run finished, sound, and with the undisturbed bits."""
+    slurm.wait_for(job, lambda: slurm.ended(job) and sealed(run), seconds=180)
     assert solution_digest(run.result) == expected, slurm.output(job)
     assert not inspect_run(run.path, check=True).wrong
-    assert verify_chain(read_records(run.journal)).sealed
 
 
 def test_a_job_is_stopped_requeued_and_grown(
@@ -139,7 +146,7 @@ def test_scancel_stops_gracefully_and_for_good(
     job = slurm.submit(MANY, problem, *options(run), nodes=4, options=("--time=10",), hold=hold)
     begun(slurm, job, run)
     slurm.run("scancel", job)
-    slurm.wait(job, "", "CANCELLED", seconds=60)
+    slurm.wait_for(job, lambda: slurm.ended(job))
     assert not inspect_run(run.path, check=True).wrong
     again = slurm.submit(MANY, problem, *options(run), nodes=2, options=("--time=10",))
     check(slurm, again, run, expected)
@@ -188,6 +195,6 @@ def test_an_array_of_problems(
     listed.write_text(f"{problem}\n{problem}\n")
     arguments = [listed, tmp_path / "runs", "--work", WORK]
     job = slurm.submit("array.sbatch", *arguments, nodes=1, options=("--time=10", "--array=1-2"))
-    slurm.wait(job, "", seconds=240)
+    slurm.wait_for(job, lambda: slurm.ended(job), seconds=240)
     for number in ("1", "2"):
         assert solution_digest(tmp_path / "runs" / number / "result.h5") == expected
