@@ -60,10 +60,17 @@ class _Receive:
 class MpiTransport:
     """Transport port over one communicator."""
 
-    def __init__(self, comm: MPI.Intracomm | None = None, slot_bytes: int = SLOT_BYTES) -> None:
-        """comm: whose ranks take part, default all; it is duplicated, so all must call."""
+    def __init__(
+        self,
+        comm: MPI.Intracomm | None = None,
+        slot_bytes: int = SLOT_BYTES,
+        *,
+        own: bool = False,
+    ) -> None:
+        """comm: whose ranks take part, default all; it is duplicated, so all must call, unless it
+        is the transport's own already."""
         self._slot_bytes = slot_bytes
-        self._comm = (comm or MPI.COMM_WORLD).Dup()
+        self._comm = comm if own and comm is not None else (comm or MPI.COMM_WORLD).Dup()
         self.rank = self._comm.Get_rank()
         self.size = self._comm.Get_size()
         self._out = bytearray(slot_bytes)
@@ -209,6 +216,11 @@ class MpiTransport:
 def _complete(request: MPI.Request) -> bool:
     """Test often enough that every part of the MPI library had its turn (`_TESTS`)."""
     return any(request.Test() for _ in range(_TESTS))
+
+
+def duplicates(comm: MPI.Intracomm, count: int) -> list[MPI.Intracomm]:
+    """Return communicators of the same ranks, all of which must call."""
+    return [comm.Dup() for _ in range(count)]
 
 
 def communicator(ranks: Sequence[int] | None = None) -> MPI.Intracomm:

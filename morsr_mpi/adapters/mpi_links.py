@@ -175,10 +175,16 @@ class MpiLinks:
 class BreakableTransport:
     """The transport over all ranks; a death shows as PeersLostError when it is polled."""
 
-    def __init__(self, comm: MPI.Intracomm | None = None, slot_bytes: int = SLOT_BYTES) -> None:
+    def __init__(
+        self,
+        comm: MPI.Intracomm | None = None,
+        slot_bytes: int = SLOT_BYTES,
+        *,
+        own: bool = False,
+    ) -> None:
         """As MpiTransport."""
         self._slot_bytes = slot_bytes
-        self._inner = MpiTransport(comm, slot_bytes)
+        self._inner = MpiTransport(comm, slot_bytes, own=own)
         self.rank = self._inner.rank
         self.size = self._inner.size
         self._broken = False

@@ -345,9 +345,11 @@ class WatchedTransport:
         return self._inner.unsent_bytes
 
     def leave(self) -> bool:
-        """Whether all members are done."""
+        """Whether all members are done; once they are, nobody is missed here any more."""
+        if self._inner.leave():
+            return True
         self._crew.look(None)
-        return self._inner.leave()
+        return False
 
     def close(self) -> None:
         """Let go."""

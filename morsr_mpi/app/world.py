@@ -6,7 +6,7 @@ mpi4py is imported, and MPI initialised, only when a launcher started this proce
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from morsr_mpi.adapters.clock import SystemClock
 from morsr_mpi.adapters.memory import MemoryNetwork
@@ -17,6 +17,8 @@ from morsr_mpi.base.errors import UsageError
 from morsr_mpi.base.ports import Clock, Links, Transport
 
 OPEN_MPI = "Open MPI"
+#: Transports of a job before its first loss: start, what caches hold, search, end.
+TRANSPORTS = 4
 
 
 class World(Protocol):
@@ -84,6 +86,7 @@ class MpiWorld:
         self._comm = mpi.communicator(ranks)
         self.rank = self._comm.Get_rank()
         self.size = self._comm.Get_size()
+        self._ready: list[Any] = []
         self.clock = SystemClock()
         self.fault_tolerant = self.size > 1 and fault_tolerant()
 
@@ -91,12 +94,20 @@ class MpiWorld:
         """Return a transport over a communicator of its own, good until the first loss."""
         from morsr_mpi.adapters.mpi_links import BreakableTransport
 
+        if self._ready:
+            return BreakableTransport(self._ready.pop(), slot_bytes, own=True)
         return BreakableTransport(self._comm, slot_bytes)
 
     def links(self) -> Links:
-        """Return links over a communicator of their own."""
+        """Return links over a communicator of their own.
+
+        The communicators of transports to come are made at the same time: MPI does not return
+        before every rank has called, and in mid-run one may be lost, or have lost the others, and
+        nobody would look.
+        """
         from morsr_mpi.adapters.mpi_links import MpiLinks
 
+        self._ready = self._mpi.duplicates(self._comm, TRANSPORTS)
         return MpiLinks(self._comm)
 
     def keep(self, ranks: Sequence[int]) -> World:

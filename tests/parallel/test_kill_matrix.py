@@ -23,10 +23,12 @@ from kills import Running, environment
 
 from morsr_mpi import Problem
 from morsr_mpi.adapters.journal_file import read_records
+from morsr_mpi.provenance.bodies import Regroup
 from morsr_mpi.provenance.chain import verify_chain
 
 pytestmark = pytest.mark.subprocess_mpi
 FAULTY = Path(__file__).resolve().parent / "faulty_rank.py"
+LATE = FAULTY.with_name("late_loss.py")
 SIGNALS = (signal.SIGKILL, signal.SIGSEGV, signal.SIGSTOP)
 MANY = int(os.environ.get("MORSR_KILL_SCHEDULES", "200"))
 
@@ -103,6 +105,19 @@ def test_a_rank_that_breaks_by_itself(
     assert bits(run) == expected
     if fault == "exception":
         assert "rank 1: internal error: ValueError: a bug in the engine" in done.err
+
+
+def test_a_rank_that_loses_the_others_at_the_end_finds_them_again(
+    problem: Path, expected: bytes, tmp_path: Path, mpi: Callable[..., Any]
+) -> None:
+    """They have left the search and wait for it: nobody may wait where nobody looks."""
+    run = tmp_path / "run"
+    solve = ["solve", problem, "--work", "300_000", "--run-dir", run]
+    mpi(3, [sys.executable, LATE, "1", *solve], timeout=100).check()
+    assert bits(run) == expected
+    chain = verify_chain(read_records(run / "ledger" / "journal.morsr"))
+    assert chain.sealed
+    assert any(isinstance(body, Regroup) for body in chain.bodies)
 
 
 @pytest.mark.long
