@@ -56,10 +56,15 @@ class SegmentFile:
             raise self._error()
         self._put(b"".join(len(item).to_bytes(PREFIX, "big") + item for item in items))
 
+    def finish(self) -> None:
+        """Begin to write and sync what waits, without waiting for it; `close` has to follow."""
+        if not self._closing:
+            self._closing = True
+            self._queue.put(None)
+
     def close(self) -> None:
         """Write and sync what waits, and let go. Raises InputError when that is impossible."""
-        self._closing = True
-        self._queue.put(None)
+        self.finish()
         self._thread.join()
         if self._failed:
             raise self._error()

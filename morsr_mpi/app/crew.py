@@ -221,9 +221,7 @@ class Crew:
             now=clock.now(),
             hang_timeout=self._hang,
             gap=self.patience.milliseconds,
-            gather=self.patience.allowed(
-                config.GATHER_SECONDS if self._waited else config.ROUND_DEADLINE_SECONDS
-            ),
+            gather=self._gather(),
         )
         self._early.clear()
         while not attempt.formed:
@@ -262,6 +260,12 @@ class Crew:
             doubled = 2.0 * self.patience.allowed(config.ROUND_DEADLINE_SECONDS)
             self.patience.learn(min(doubled, self._hang / 2.0) / config.PATIENCE)
         return attempt.plan
+
+    def _gather(self) -> float:
+        """Seconds to wait for answers: a whole silence, or, after one, as long as a look takes."""
+        if self._waited:
+            return max(config.GATHER_SECONDS, self.patience.longest)
+        return self.patience.allowed(config.ROUND_DEADLINE_SECONDS)
 
     def _send(self, messages: Sequence[tuple[int, Regrouping]]) -> None:
         for dest, message in messages:

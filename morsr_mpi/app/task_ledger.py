@@ -72,6 +72,11 @@ class TaskLedger:
         now = int(1000.0 * time.time())
         self._file.append(self._writer.batch(mine.first, mine.end, records, now))
 
+    def finish(self) -> None:
+        """Begin to make everything durable; `close` waits for it."""
+        if self._file is not None:
+            self._file.finish()
+
     def close(self) -> None:
         """Make everything durable. Raises InputError when that is impossible."""
         if self._file is not None:
@@ -85,6 +90,7 @@ class TaskLedgers:
     def __init__(self, warn: Callable[[str], None]) -> None:
         self._warn = warn
         self._ledgers: list[TaskLedger] = []
+        self._broken_off: list[TaskLedger] = []
 
     def open(self, run: RunDirectory | None, nodes: Sequence[Node]) -> None:
         """Begin to record what nodes contribute; without a run directory nothing is."""
@@ -96,20 +102,26 @@ class TaskLedgers:
         return self._ledgers[index].add if self._ledgers else None
 
     def close(self) -> None:
-        """Close all. Raises InputError when records cannot be written."""
+        """Close all. Raises InputError when records of the present group cannot be written."""
         ledgers, self._ledgers = self._ledgers, []
+        broken_off, self._broken_off = self._broken_off, []
+        for ledger in broken_off:
+            try:
+                ledger.close()
+            except InputError as exc:
+                self._warn(str(exc))
         for ledger in ledgers:
             ledger.close()
 
     def break_off(self) -> None:
-        """After a loss: close.
+        """After a loss: begin to close; a slow disk keeps no rank from the others.
 
         Commits that no vote had decided are not recorded: the others may go on without them.
         """
-        try:
-            self.close()
-        except InputError as exc:
-            self._warn(str(exc))
+        for ledger in self._ledgers:
+            ledger.finish()
+        self._broken_off += self._ledgers
+        self._ledgers = []
 
 
 def settle_segments(run: RunDirectory, living: bytes = b"") -> int:

@@ -262,7 +262,7 @@ MAX_LINK_BYTES: Final = MAX_FRAME_BYTES + 64
 MAX_TLS_MESSAGE_BYTES: Final = MAX_LINK_BYTES + 64
 #: An exchange round that is not complete after this time is given up: somebody is stopped, or
 #: much slower than the rest. Longer where this rank itself was silent for long (PATIENCE).
-ROUND_DEADLINE_SECONDS: Final = 0.25
+ROUND_DEADLINE_SECONDS: Final = 0.2
 #: A rank counts as silent after this multiple of the longest time between two looks of our own, if
 #: that is longer than the limit in question (node/patience.py).
 PATIENCE: Final = 4.0
@@ -270,8 +270,8 @@ PATIENCE: Final = 4.0
 BUSY_SHARE: Final = 0.02
 #: The longest time between two looks counts half after this time.
 PATIENCE_HALF_LIFE_SECONDS: Final = 5.0
-#: The ranks that are left wait this long for others to answer, then go on without them; those who
-#: have entered no round for long have been waited for already.
+#: The ranks that are left wait this long for others to answer, then go on without them, where
+#: somebody has entered no round for long; at least as long as the longest time between two looks.
 GATHER_SECONDS: Final = 0.05
 #: An answer is repeated this often while ranks regroup, and counts for this long.
 STATUS_SECONDS: Final = 0.05

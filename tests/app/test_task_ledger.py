@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from test_audit import solve
 from morsr_mpi.adapters import segment_file
 from morsr_mpi.adapters.segment_file import MAGIC, SegmentFile, read_item_at, read_items, settle
 from morsr_mpi.app.audit import audit_run
+from morsr_mpi.app.rundir import RunDirectory
+from morsr_mpi.app.task_ledger import TaskLedger, TaskLedgers
 from morsr_mpi.base.errors import InputError, TamperError
 
 
@@ -158,3 +161,28 @@ def test_a_full_disk_keeps_records_waiting_and_ends_in_one_line(
     file = SegmentFile(tmp_path / "t.morsr", told.append)
     with pytest.raises(InputError, match="make room"):
         file.close()
+
+
+def test_a_slow_disk_keeps_no_rank_from_the_others_after_a_loss(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Segments of the old group are synced while a new one forms, and waited for at the end."""
+    run, ready = RunDirectory(tmp_path), threading.Event()
+    sync = os.fdatasync
+
+    def slow(file: int) -> None:
+        assert ready.wait(60.0)
+        sync(file)
+
+    monkeypatch.setattr(segment_file.os, "fdatasync", slow)
+    path = run.tasks / "0-00000.morsr"
+    path.parent.mkdir(parents=True)
+    ledgers, ledger = TaskLedgers(lambda _: None), TaskLedger.__new__(TaskLedger)
+    ledger._file = SegmentFile(path, lambda _: None)
+    ledger._file.append([b"record"])
+    ledgers._ledgers = [ledger]
+    ledgers.break_off()  # would wait for the disk
+    ready.set()
+    ledgers.close()
+    assert list(read_items(path)) == [b"record"]
+    assert stat.S_IMODE(path.stat().st_mode) == segment_file.COMPLETE
