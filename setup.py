@@ -65,6 +65,15 @@ setup(
             "morsr_mpi.lattice._tiles", "morsr_mpi/lattice/_tiles.pyx", ["csrc/src/tile_code.c"]
         ),
         extension(
+            "morsr_mpi.objectives._terms",
+            "morsr_mpi/objectives/_terms.pyx",
+            [
+                "csrc/src/term_dispatch.c",
+                *(f"csrc/src/term_{level}.c" for level in LEVELS),
+                *(f"csrc/src/e8_{level}.c" for level in LEVELS),
+            ],
+        ),
+        extension(
             "morsr_mpi.search._engine",
             "morsr_mpi/search/_engine.pyx",
             [

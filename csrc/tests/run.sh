@@ -37,12 +37,17 @@ E8="e8_dispatch e8_baseline e8_avx2 e8_avx512"
 PROBE="lanes_probe_baseline lanes_probe_avx2 lanes_probe_avx512"
 ENGINE="engine_dispatch engine_baseline engine_avx2 engine_avx512"
 
+TERM="term_dispatch term_baseline term_avx2 term_avx512"
+
 for name in $E8; do compile "src/$name.c"; done
 for name in $PROBE; do compile "tests/$name.c"; done
 # shellcheck disable=SC2086
 check test_lanes $PROBE $E8
 # shellcheck disable=SC2086
 check test_e8 $E8
+for name in $TERM; do compile "src/$name.c"; done
+# shellcheck disable=SC2086
+check test_term $TERM $E8
 compile src/tile_code.c
 check test_tile_code tile_code
 if [ -f tests/test_engine.c ]; then

@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 
 from morsr_mpi.adapters import hdf5_common as common
+from morsr_mpi.adapters.hdf5_term import load_term, save_term
 from morsr_mpi.base.config import MAX_DIMENSION, MAX_TARGETS
 from morsr_mpi.base.errors import InputError
 from morsr_mpi.objectives.problem import PROBLEM_TAG, QuadraticProblem
@@ -29,12 +30,17 @@ def save_problem(path: common.Pathlike, problem: QuadraticProblem) -> None:
         common.write_array(group, "Q", problem.Q, "<f8")
         common.write_array(group, "target", problem.targets, "<f8")
         common.write_small(group, "scale", np.array(problem.scale, dtype="<f8"))
+        if problem.term is not None:
+            save_term(file, problem.term)
 
     def verify(written: Path) -> None:
         with common.open_checked(written, FILETYPE, VERSION) as file:
             common.same_arrays(file, written, arrays)
             if _read_scale(file, written) != problem.scale:
                 raise InputError(f"{written}: /quadratic/scale did not read back as written")
+            term = load_term(file, written)
+            if (term and term.to_bytes()) != (problem.term and problem.term.to_bytes()):
+                raise InputError(f"{written}: /tile_term did not read back as written")
 
     common.write_atomically(path, fill, verify, streamed=True)
 
@@ -47,12 +53,7 @@ def load_problem(path: common.Pathlike) -> QuadraticProblem:
     """
     where = Path(path)
     with common.open_checked(where, FILETYPE, VERSION) as file:
-        if "tile_term" in file:
-            kind = common.read_text(file["tile_term"].attrs.get("kind")) or "unnamed"
-            raise InputError(
-                f"{where} has a tile term ({kind}), which this version of morsr does not "
-                "support; remove the group /tile_term or use a newer morsr"
-            )
+        term = load_term(file, where)
         target_shape = common.dataset(file, where, "/quadratic/target").shape
         limits = (MAX_DIMENSION,) if len(target_shape) == 1 else (MAX_TARGETS, MAX_DIMENSION)
         target = common.read_array(file, where, "/quadratic/target", np.float64, limits)
@@ -68,7 +69,7 @@ def load_problem(path: common.Pathlike) -> QuadraticProblem:
             file, where, "/quadratic/Q", np.float64, (MAX_DIMENSION, MAX_DIMENSION)
         )
     try:
-        return QuadraticProblem.adopt(matrix, target, scale)
+        return QuadraticProblem.adopt(matrix, target, scale, term)
     except InputError as exc:
         raise InputError(f"{where}: {exc}") from None
 

@@ -7,6 +7,7 @@ same call and gets the same result.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -19,20 +20,28 @@ from morsr_mpi.app.solve import run_solve
 from morsr_mpi.base.errors import UsageError
 from morsr_mpi.objectives.problem import QuadraticProblem
 from morsr_mpi.objectives.solution import SolveResult
+from morsr_mpi.objectives.tile_term import TileTerm
 from morsr_mpi.search.options import DEFAULT_FRONTIER_LIMIT, DEFAULT_WORK
 
 
 class Problem(QuadraticProblem):
-    """Minimise (v - t)^T Q (v - t) over v in scale * E8^m.
+    """Minimise (v - t)^T Q (v - t), plus a tile term if there is one, over v in scale * E8^m.
 
     Q: (n, n) real, symmetric, positive definite, n a multiple of 8. target: (n,), or (k, n)
-    for k searches at once. scale: positive. Raises InputError for data that cannot be used;
+    for k searches at once. scale: positive. tile_term: a mapping such as {"kind": "ball",
+    "radius2": 10} (docs/objectives.md). Raises InputError for data that cannot be used;
     whether Q is positive definite turns out when it is solved.
     """
 
-    def __init__(self, Q: ArrayLike, target: ArrayLike, scale: float = 1.0) -> None:
-        checked = QuadraticProblem.create(Q, target, scale)
-        super().__init__(checked.Q, checked.targets, checked.scale)
+    def __init__(
+        self,
+        Q: ArrayLike,
+        target: ArrayLike,
+        scale: float = 1.0,
+        tile_term: TileTerm | Mapping[str, object] | str | None = None,
+    ) -> None:
+        checked = QuadraticProblem.create(Q, target, scale, tile_term)
+        super().__init__(checked.Q, checked.targets, checked.scale, checked.term)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the problem file for `morsr solve` (docs/formats/problem.md).
@@ -46,7 +55,7 @@ class Problem(QuadraticProblem):
         """Return the problem of a file; raises InputError for a file that cannot be used."""
         loaded = load_problem(path)
         problem = cls.__new__(cls)
-        QuadraticProblem.__init__(problem, loaded.Q, loaded.targets, loaded.scale)
+        QuadraticProblem.__init__(problem, loaded.Q, loaded.targets, loaded.scale, loaded.term)
         return problem
 
 
@@ -55,6 +64,7 @@ def solve(
     target: ArrayLike | None = None,
     scale: float = 1.0,
     *,
+    tile_term: TileTerm | Mapping[str, object] | str | None = None,
     work: float | None = DEFAULT_WORK,
     run_dir: str | os.PathLike[str] | None = None,
     ranks: int = 1,
@@ -72,6 +82,7 @@ def solve(
 ) -> SolveResult:
     """Solve a problem, or Q and target(s) given as arrays.
 
+    tile_term: as in Problem, where Q is given.
     work: units per target, about a microsecond of one core each; None or inf: until
     certified. run_dir: as `--run-dir`; None keeps everything in memory. ranks: nodes in this
     process (one thread, for trying things out; speed comes from mpirun). progress: lines on
@@ -82,11 +93,13 @@ def solve(
     if isinstance(problem, QuadraticProblem):
         if target is not None:
             raise UsageError("solve(problem) takes no target: the problem has its own")
+        if tile_term is not None:
+            raise UsageError("solve(problem) takes no tile_term: the problem has its own or none")
         ready = problem
     elif target is None:
         raise UsageError("solve(Q, target) needs a target; or pass a Problem")
     else:
-        ready = Problem(problem, target, scale)
+        ready = Problem(problem, target, scale, tile_term)
     settings = Settings(
         work=_units(work),
         pulse_tasks=pulse_tasks,

@@ -116,6 +116,15 @@ FRONTIER_HIGH_WATER: Final = 20_000
 #: Nodes times dimension of one beam: its state is 13 bytes per entry.
 MAX_BEAM_ENTRIES: Final = 1 << 22
 
+# --- tile terms (objectives/, search/) ---------------------------------------------------
+#: Largest squared radius of a ball, and largest coordinate of a box, in lattice units.
+MAX_BALL_RADIUS2: Final = 1 << 16
+MAX_BOX: Final = 2048
+#: Shells or doubled coordinates of a distribution that a rate is taken from.
+MAX_RATE_ENTRIES: Final = 1 << 13
+#: Finite sets of at most so many points are gone through whole where that lists children best.
+MAX_LISTED_SET: Final = 1 << 17
+
 # --- wire, node and their adapters -------------------------------------------------------
 #: Ranks of one run; a rank number travels in two bytes.
 MAX_RANKS: Final = 1 << 16

@@ -1,4 +1,4 @@
-"""The quadratic problem: minimise (v - t)^T Q (v - t) over v in s * E8^m (DESIGN section 2).
+"""The problem: minimise (v - t)^T Q (v - t) + sum_b f(v_b) over v in s * E8^m (DESIGN section 2).
 
 Everything about the data is checked here, once, whether it comes from a file or from
 Python. Positive definiteness is left to the factorisation, which finds it out anyway.
@@ -9,6 +9,7 @@ digest go through it in blocks and never make a second copy.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -26,6 +27,8 @@ from morsr_mpi.base.config import (
     SYMMETRY_TOLERANCE,
 )
 from morsr_mpi.base.errors import InputError
+from morsr_mpi.objectives.terms import make_term
+from morsr_mpi.objectives.tile_term import TileTerm
 
 #: First field of what the digest covers, and the file type of problem files.
 PROBLEM_TAG = "morsr-problem"
@@ -47,11 +50,13 @@ class QuadraticProblem:
     Q: float64 (n, n), C-contiguous, read-only, exactly symmetric, finite.
     targets: float64 (k, n), C-contiguous, read-only, finite.
     scale: s > 0; the lattice is s * E8^m with n = 8 m.
+    term: what is added for every tile, or None (tile_term.py).
     """
 
     Q: Array
     targets: Array
     scale: float
+    term: TileTerm | None = None
 
     @property
     def n(self) -> int:
@@ -71,7 +76,8 @@ class QuadraticProblem:
     @cached_property
     def digest(self) -> bytes:
         """SHA-256 (32 bytes) of the problem, as defined in docs/formats/problem.md."""
-        header = (PROBLEM_TAG, DIGEST_VERSION, self.n, self.k, self.scale, ())
+        term = () if self.term is None else self.term.fields()
+        header = (PROBLEM_TAG, DIGEST_VERSION, self.n, self.k, self.scale, term)
         sha = hashlib.sha256(encode(header))
         for array in (self.Q, self.targets):
             step = rows_per_block(array.shape[1])
@@ -80,17 +86,26 @@ class QuadraticProblem:
         return sha.digest()
 
     @classmethod
-    def create(cls, Q: ArrayLike, target: ArrayLike, scale: float = 1.0) -> QuadraticProblem:
+    def create(
+        cls,
+        Q: ArrayLike,
+        target: ArrayLike,
+        scale: float = 1.0,
+        term: TileTerm | Mapping[str, object] | str | None = None,
+    ) -> QuadraticProblem:
         """Return a checked problem with its own copy of the data.
 
         Q: (n, n) real; asymmetry of the size of rounding is removed by averaging.
         target: (n,) or (k, n) real. scale: positive number, the factor s of the lattice.
+        term: a tile term, or a mapping with its kind and parameters (docs/objectives.md).
         Raises InputError, one line, for anything that cannot be solved.
         """
-        return cls.adopt(_as_float(Q, "Q"), _as_float(target, "target"), scale)
+        return cls.adopt(_as_float(Q, "Q"), _as_float(target, "target"), scale, make_term(term))
 
     @classmethod
-    def adopt(cls, Q: Array, target: Array, scale: float) -> QuadraticProblem:
+    def adopt(
+        cls, Q: Array, target: Array, scale: float, term: TileTerm | None = None
+    ) -> QuadraticProblem:
         """Like `create`, but takes over float64 C-contiguous arrays: the caller lets go of them.
 
         The arrays are symmetrised in place and made read-only.
@@ -108,7 +123,7 @@ class QuadraticProblem:
         targets += 0.0  # -0.0 becomes 0.0: equal problems have equal digests
         Q.setflags(write=False)
         targets.setflags(write=False)
-        return cls(Q, targets, value)
+        return cls(Q, targets, value, term)
 
 
 def _as_float(data: ArrayLike, name: str) -> Array:

@@ -46,4 +46,4 @@ def restrict(problem: QuadraticProblem, coordinates: NDArray[np.intp]) -> Quadra
     """The problem over some of the coordinates (int [n'], whole tiles)."""
     Q = np.ascontiguousarray(problem.Q[np.ix_(coordinates, coordinates)])
     targets = np.ascontiguousarray(problem.targets[:, coordinates])
-    return QuadraticProblem.adopt(Q, targets, problem.scale)
+    return QuadraticProblem.adopt(Q, targets, problem.scale, problem.term)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from morsr_mpi.base.errors import UsageError
 from morsr_mpi.lattice import e8
+from morsr_mpi.objectives import _terms
 from morsr_mpi.search import _engine
 
 LEVELS = ("baseline", "avx2", "avx512")
@@ -24,4 +25,5 @@ def use_cpu_level(name: str) -> None:
     if name not in cpu_levels():
         raise UsageError(f"CPU level {name!r} is not available here; choose from {cpu_levels()}")
     _engine.set_level(LEVELS.index(name))
+    _terms.set_level(LEVELS.index(name))
     e8.set_cpu_level(name)

@@ -6,28 +6,25 @@ them; where the steps are cut has no influence on the result.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from morsr_mpi.base.config import MAX_DIMENSION
-from morsr_mpi.base.errors import InputError, InternalError
-from morsr_mpi.lattice.tilecode import unpack_tiles
+from morsr_mpi.base.errors import InternalError
 from morsr_mpi.objectives.problem import QuadraticProblem
-from morsr_mpi.search import _engine
+from morsr_mpi.search import _engine, task_fields
 from morsr_mpi.search.chambers import Chamber, Prefix, unpack
 from morsr_mpi.search.factor import coordinates_of
-from morsr_mpi.search.orders import OrderName
 from morsr_mpi.search.prepare import Part, Prepared
 from morsr_mpi.search.ranking import Rankings
+from morsr_mpi.search.stepping import TICKS, kernel_step, little_endian, units_of
 from morsr_mpi.search.tasks import ADVANCE, COMPLETE, PROVE, Task, TaskResult
+from morsr_mpi.search.term_context import TermContext, TermObjective
+from morsr_mpi.search.term_explore import TermAdvanceRun, TermCompleteRun
+from morsr_mpi.search.term_prove import TermProveRun
 from morsr_mpi.search.walks import PAYS
 
-T = TypeVar("T")
-
-TICKS = int(_engine.TICKS_PER_UNIT)
 #: What a long walk may make good: a beam before one drops only what is that much worse than the
 #: best point known.
 WALK_HOPE = 1.1
@@ -50,22 +47,6 @@ class Run(Protocol):
         """Units spent so far."""
 
 
-def units_of(ticks: int) -> int:
-    """Ticks to work units, rounded up."""
-    return -(-ticks // TICKS)
-
-
-def kernel_step(call: Callable[[], T]) -> T:
-    """Call a kernel; InputError where a coordinate leaves the range of int32."""
-    try:
-        return call()
-    except OverflowError:
-        raise InputError(
-            "Q is too ill-conditioned to search: a conditional centre lies beyond 2**28 lattice "
-            "steps; add damping to the diagonal of Q or rescale its coordinates"
-        ) from None
-
-
 def advance(kernel: _engine.Beam | _engine.Walk | _engine.Prove, ticks: int) -> bool:
     """One step of a kernel; InputError where a coordinate leaves the range of int32."""
     return kernel_step(lambda: kernel.step(ticks))
@@ -85,12 +66,14 @@ class Explorer:
         """
         if not 0 <= task.target < self.targets or not 0 <= task.part < len(self.parts):
             raise InternalError(f"task for target {task.target}, part {task.part}: no such thing")
+        part = self.parts[task.part]
+        context = part.context
         if task.kind == COMPLETE:
-            return CompleteRun(self.parts[task.part], task)
+            return TermCompleteRun(part, context, task) if context else CompleteRun(part, task)
         if task.kind == ADVANCE:
-            return AdvanceRun(self.parts[task.part], task)
+            return TermAdvanceRun(part, context, task) if context else AdvanceRun(part, task)
         if task.kind == PROVE:
-            return ProveRun(self.parts[task.part], task)
+            return TermProveRun(part, context, task) if context else ProveRun(part, task)
         raise InternalError(f"unknown kind of task {task.kind!r}")
 
 
@@ -101,12 +84,18 @@ class PartExplorer:
         self.problem = part.problem
         self.part = part
         self.rankings = Rankings(part)
+        self.context = None if part.problem.term is None else TermContext(part)
         self._work = np.empty(2 * part.problem.n)
 
-    def objective(self, target: int) -> _engine.Objective:
-        """Bind the kernels to one target."""
+    def quadratic(self, target: int) -> _engine.Objective:
+        """Bind the kernels to one target, without the tile term."""
         p = self.problem
         return _engine.Objective(p.Q, p.targets[target], p.scale, self._work)
+
+    def objective(self, target: int) -> _engine.Objective | TermObjective:
+        """The objective of one target."""
+        quadratic, term = self.quadratic(target), self.problem.term
+        return quadratic if term is None else TermObjective(quadratic, term)
 
 
 class CompleteRun:
@@ -115,7 +104,7 @@ class CompleteRun:
     def __init__(self, explorer: PartExplorer, task: Task) -> None:
         self.explorer = explorer
         self.task = task
-        self.beams = [_beam_fields(item) for item in task.body]
+        self.beams = [task_fields.beam(item) for item in task.body]
         self.at = 0
         self.ticks = 0
         self.best = task.cutoff
@@ -124,7 +113,7 @@ class CompleteRun:
         self.walks = [0, 0]  # done, paid
         self.start = 0.0  # objective a walk began at
         self.kernel: _engine.Beam | _engine.Walk | None = None
-        self.objective = explorer.objective(task.target)
+        self.objective = explorer.quadratic(task.target)
 
     @property
     def work(self) -> int:
@@ -192,7 +181,7 @@ class CompleteRun:
             self.walks[1] += self.start - value > PAYS * self.start
         if value < self.best:
             self.best = value
-            self.point = _little_endian(doubled)
+            self.point = little_endian(doubled)
         self.kernel = None
         self.at += 1
 
@@ -208,13 +197,13 @@ class AdvanceRun:
     """A walk from the point that all ranks have committed; its seed makes it one of many."""
 
     def __init__(self, explorer: PartExplorer, task: Task) -> None:
-        point, patience, seed = _advance_fields(task.body)
+        point, patience, seed = task_fields.advance(task.body)
         n = explorer.problem.n
         start = np.frombuffer(point, dtype="<i4").astype(np.int32)
         if start.size != n:
             raise InternalError(f"a walk from {start.size} coordinates in a component of {n}")
         self.task = task
-        self.objective = explorer.objective(task.target)
+        self.objective = explorer.quadratic(task.target)
         self.found = start
         self.walk = _engine.Walk(self.objective, start, patience, seed)
 
@@ -232,7 +221,7 @@ class AdvanceRun:
         self.walk.best(self.found)
         value = self.objective.evaluate(self.found)
         better = value < self.task.cutoff
-        point = _little_endian(self.found) if better else b""
+        point = little_endian(self.found) if better else b""
         best = value if better else float("inf")
         return TaskResult(self.work, best, point, values=(value,)).to_bytes()
 
@@ -244,13 +233,13 @@ class ProveRun:
     """
 
     def __init__(self, explorer: PartExplorer, task: Task) -> None:
-        packed, self.split, budget = _prove_fields(task.body)
+        packed, self.split, budget = task_fields.prove(task.body)
         part = explorer.part
         self.part = part
         self.task = task
         self.chambers = list(unpack(packed))
         self.budget = budget * TICKS
-        self.objective = explorer.objective(task.target)
+        self.objective = explorer.quadratic(task.target)
         places = coordinates_of(part.prover.order)
         self.centre = np.ascontiguousarray(part.centres[task.target][places])
         self.origin = part.origins[task.target]
@@ -329,7 +318,7 @@ class ProveRun:
         value = self.prove.best(found)
         if value is not None:
             self.best = value
-            self.point = _little_endian(found)
+            self.point = little_endian(found)
         self.open.extend(self._remainders(self.prove, self.chambers[self.at].prefix))
         self.counts = [a + b for a, b in zip(self.counts, self.prove.stats(), strict=True)]
         self.prove = None
@@ -344,7 +333,7 @@ class ProveRun:
         out = []
         for i in range(prove.count):
             depth, skip, bound, inclusive = prove.chamber(i, tiles, ranks, after)
-            absolute = _little_endian(tiles[: 8 * depth] + self.shift[: 8 * depth])
+            absolute = little_endian(tiles[: 8 * depth] + self.shift[: 8 * depth])
             for d in range(first, depth):
                 tile = absolute[32 * d : 32 * d + 32]
                 if d - first < len(path) and path[d - first].tile == tile:
@@ -352,7 +341,7 @@ class ProveRun:
                 del path[d - first :]
                 path.append(Prefix(path[-1] if path else base, tile, int(ranks[d])))
             prefix = path[depth - first - 1] if depth > first else base
-            last = _little_endian(after + self.shift[8 * depth : 8 * depth + 8]) if skip else b""
+            last = little_endian(after + self.shift[8 * depth : 8 * depth + 8]) if skip else b""
             out.append(Chamber(prefix, skip, last, bound, inclusive=inclusive))
         return out
 
@@ -363,31 +352,3 @@ class ProveRun:
         counts = tuple(int(count) for count in self.counts)
         work = units_of(self.ticks)
         return TaskResult(work, objective, self.point, open_chambers, counts).to_bytes()
-
-
-def _little_endian(doubled: NDArray[np.int32]) -> bytes:
-    return doubled.astype("<i4").tobytes()
-
-
-def _beam_fields(item: object) -> tuple[OrderName, int, int, float, int]:
-    match item:
-        case (str(kind), int(seed), int(width), int(branch), float(gamma), int(patience)):
-            return OrderName(kind, seed), width, branch, gamma, patience
-        case _:
-            raise InternalError("malformed beam in a task")
-
-
-def _advance_fields(body: tuple[object, ...]) -> tuple[bytes, int, int]:
-    match body:
-        case (bytes(packed), int(patience), int(seed)) if patience >= 0 and seed >= 0:
-            return unpack_tiles(packed, MAX_DIMENSION // 8), patience, seed
-        case _:
-            raise InternalError("malformed walk in a task")
-
-
-def _prove_fields(body: tuple[object, ...]) -> tuple[tuple[object, ...], int, int]:
-    match body:
-        case (tuple(packed), int(split), int(budget)) if packed:
-            return packed, split, budget
-        case _:
-            raise InternalError("malformed enumeration in a task")

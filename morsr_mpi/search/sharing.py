@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from morsr_mpi.base.errors import InternalError
 from morsr_mpi.objectives.problem import QuadraticProblem
+from morsr_mpi.objectives.terms import term_of_bytes
 from morsr_mpi.search.factor import Factor, make_factor
 from morsr_mpi.search.prepare import Part, Prepared
 
@@ -45,8 +46,9 @@ def flatten_problem(problem: QuadraticProblem) -> Flat:
 def rebuild_problem(tree: object, arrays: list[Array]) -> QuadraticProblem:
     """Return the problem on these arrays, which were checked before they were shared."""
     match tree:
-        case (("array", int(Q)), ("array", int(targets)), float(scale)):
-            return QuadraticProblem(_double(arrays[Q]), _double(arrays[targets]), scale)
+        case (("array", int(Q)), ("array", int(targets)), float(scale), bytes(term)):
+            parts = (_double(arrays[Q]), _double(arrays[targets]), scale, term_of_bytes(term))
+            return QuadraticProblem(*parts)
         case _:
             raise InternalError("malformed shared problem")
 
@@ -90,7 +92,8 @@ def rebuild_factor(tree: object, arrays: list[Array]) -> Factor:
 
 
 def _problem(flat: Flat, problem: QuadraticProblem) -> tuple[object, ...]:
-    return (flat.put(problem.Q), flat.put(problem.targets), problem.scale)
+    term = b"" if problem.term is None else problem.term.to_bytes()
+    return (flat.put(problem.Q), flat.put(problem.targets), problem.scale, term)
 
 
 def _factor(flat: Flat, factor: Factor) -> tuple[object, ...]:

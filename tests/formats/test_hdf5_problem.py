@@ -133,12 +133,58 @@ def test_refused(tmp_path: Path, change: dict[str, Any], says: str) -> None:
     assert refused(path).startswith(str(path))
 
 
-def test_tile_term_is_not_ignored(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "term",
+    [
+        {"kind": "ball", "radius2": 10.0},
+        {"kind": "box", "lower": -2.0, "upper": 1.5},
+        {"kind": "rate", "lambda": 0.5, "shells": [1.0, 2.5, np.inf, 4.0]},
+        {"kind": "rate", "lambda": 0.5, "coordinates": [[2.0, 1.0, 3.0]] * 8, "first": -1},
+    ],
+)
+def test_tile_terms_come_back(tmp_path: Path, term: dict[str, object]) -> None:
+    path = tmp_path / "p.h5"
+    problem = QuadraticProblem.create(np.eye(8), np.zeros(8), 1.0, term)
+    save_problem(path, problem)
+    loaded = load_problem(path)
+    assert loaded.term is not None
+    assert problem.term is not None
+    assert loaded.term.to_bytes() == problem.term.to_bytes()
+    assert loaded.digest == problem.digest
+
+
+def test_tile_terms_of_plain_h5py_are_read(tmp_path: Path) -> None:
     path = tmp_path / "p.h5"
     write_plain(path)
     with h5py.File(path, "a") as f:
-        f.create_group("tile_term").attrs["kind"] = "ball"
-    assert "tile term (ball), which this version of morsr does not support" in refused(path)
+        group = f.create_group("tile_term")
+        group.attrs["kind"] = np.bytes_("rate")
+        group.attrs["lambda"] = np.float32(0.5)
+        group.attrs["first"] = -1
+        group["coordinates"] = [3, 1, 2]
+    term = load_problem(path).term
+    assert term is not None
+    assert term.kind == "rate"
+    assert term.values(np.zeros(8, dtype=np.int32)) == 4.0
+
+
+@pytest.mark.parametrize(
+    ("attributes", "says"),
+    [
+        ({}, "no text attribute kind"),
+        ({"kind": "ball"}, "tile term ball needs the parameter radius2"),
+        ({"kind": "ball", "radius2": -1.0}, "tile term ball: radius2 = -1.0"),
+        ({"kind": "ball", "radius2": [1.0, 2.0]}, "tile term ball: radius2"),
+        ({"kind": "cube"}, "unknown tile term 'cube'"),
+        ({"kind": "rate", "lambda": 1.0, "shells": "x"}, "tile term rate: shells"),
+    ],
+)
+def test_bad_tile_terms_are_named(tmp_path: Path, attributes: dict[str, object], says: str) -> None:
+    path = tmp_path / "p.h5"
+    write_plain(path)
+    with h5py.File(path, "a") as f:
+        f.create_group("tile_term").attrs.update(attributes)
+    assert says in refused(path)
 
 
 def test_group_where_a_dataset_should_be(tmp_path: Path) -> None:

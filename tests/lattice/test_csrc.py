@@ -27,3 +27,4 @@ def test_c_kernels_under_sanitizers(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert "test_lanes: ok" in done.stdout
     assert "test_e8: ok" in done.stdout
+    assert "test_term: ok" in done.stdout

@@ -1,0 +1,15 @@
+/* The kernels of tile terms for the CPU level avx512. */
+#if defined(__x86_64__)
+#define MORSR_LEVEL_AVX512 1
+#define MORSR_LEVEL_NAME "avx512"
+#define MORSR_FN(name) name##_avx512
+#include "level_begin.h"
+
+#include "lanes.h"
+
+#include "term_kernels.inc"
+
+#include "level_end.h"
+#else
+typedef int morsr_no_such_level; /* ISO C wants one declaration */
+#endif
