@@ -40,6 +40,7 @@ ONLY_IN = {
     "mpi4py": {"adapters"},
     "h5py": {"adapters"},
     "lmdb": {"adapters"},
+    "safetensors": {"adapters"},
     "lz4": {"wire"},
     "ssl": {"adapters"},
     "click": {"cli"},

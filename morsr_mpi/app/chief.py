@@ -18,7 +18,7 @@ from morsr_mpi.app.fence import Fence
 from morsr_mpi.app.journal import JobJournal, ends_in_seal, finish_exactly, pulses_of, take_over
 from morsr_mpi.app.load import FINISHED, STOPPED, LoadMeter, decisions, write_load
 from morsr_mpi.app.narrator import Narrator, keep_credentials
-from morsr_mpi.app.progress import ProgressLike
+from morsr_mpi.app.progress import ProgressLike, Reporter, ReporterLike
 from morsr_mpi.app.records import Records
 from morsr_mpi.app.resume import Start, find_start
 from morsr_mpi.app.rundir import RunDirectory
@@ -44,8 +44,15 @@ from morsr_mpi.storage.sections import Sections
 class Chief:
     """Of one rank; `active` while it is the chief."""
 
-    def __init__(self, settings: Settings, clock: Clock, quiet: bool, size: int = 1) -> None:
-        """size: ranks of the job."""
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Clock,
+        quiet: bool,
+        size: int = 1,
+        make: Callable[..., ReporterLike] = Reporter,
+    ) -> None:
+        """size: ranks of the job; make: makes what tells people how it goes."""
         self.active = False
         self.telemetry = Telemetry(settings.run_dir, clock, size, settings.trace, self.warn)
         self.run: RunDirectory | None = None
@@ -59,6 +66,7 @@ class Chief:
         self._settings = settings
         self._clock = clock
         self._quiet = quiet
+        self._make = make
         self._fence: Fence | None = None
         self._made = False
         self._load = LoadMeter()
@@ -118,7 +126,7 @@ class Chief:
 
     def narrate(self, ranks: int, problem: QuadraticProblem) -> None:
         """Begin to tell how the run goes."""
-        self.narrator = Narrator(ranks, self.run, launch_columns(), self._quiet)
+        self.narrator = Narrator(ranks, self.run, launch_columns(), self._quiet, self._make)
         self.narrator.begin(problem)
 
     def tell_identities(self, admission: Admission, launcher: str) -> None:
@@ -136,7 +144,7 @@ class Chief:
 
     def narrate_again(self, ranks: int) -> None:
         """Go on telling in another's place."""
-        self.narrator = Narrator(ranks, self.run, launch_columns(), self._quiet)
+        self.narrator = Narrator(ranks, self.run, launch_columns(), self._quiet, self._make)
 
     # --- the chief is lost -----------------------------------------------------------------
     def succeed(

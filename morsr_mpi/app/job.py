@@ -29,7 +29,7 @@ from morsr_mpi.app.guardian import Guardian
 from morsr_mpi.app.node_data import NodeData
 from morsr_mpi.app.nodes import make_nodes
 from morsr_mpi.app.outcome import tell_ready
-from morsr_mpi.app.parts import Load, Outcome, Refusals, line_of, verdict_of
+from morsr_mpi.app.parts import Frame, Load, Outcome, Refusals, line_of, verdict_of
 from morsr_mpi.app.recovery import go_forward, recover
 from morsr_mpi.app.regrouping import Losses, Remembering
 from morsr_mpi.app.replicas import open_replicas
@@ -70,6 +70,7 @@ class Job(AfterLoss):
         requests: Requests,
         quiet: bool,
         guardian: Guardian | None,
+        frame: Frame | None = None,
     ) -> None:
         super().__init__()
         world = admission.world
@@ -81,8 +82,11 @@ class Job(AfterLoss):
         self._info = info
         self._requests, self._guardian = requests, guardian
         self._clock = world.clock
-        self._begin_at = self._clock.now()
-        self._chief = Chief(settings, world.clock, quiet, max(world.size, settings.ranks))
+        self._begin_at = self._wall_from = self._clock.now()
+        self._frame = frame
+        make = (frame.reporter,) if frame is not None else ()
+        size = max(world.size, settings.ranks)
+        self._chief = Chief(settings, world.clock, quiet, size, *make)
         self._crypto = CryptoCost(world.clock)
         self._signer = MeteredSigner(admission.signer(), self._crypto)
         self._survivable, refusals = world.fault_tolerant, Refusals(self._log)
@@ -178,6 +182,9 @@ class Job(AfterLoss):
         again, self._rounds_of_start = self._rounds_of_start > 0, 1
         self.data.meet(together)
         chief.keys = together.agree(self._settings.load_envelope_keys, describe)
+        if self._frame is not None and self._problem is None:
+            together.agree_on(0, self._frame.before, describe)
+            self._wall_from = self._clock.now()
         problem = self._problem = self.data.problem(self._load, self._problem, describe)
         if crew.is_chief:
             tell_ready()  # every rank has been heard of, so every rank has its handlers
@@ -310,7 +317,9 @@ class Job(AfterLoss):
             chief.telemetry.close(standing_of(search, len(crew.group.gone)), self._restarts)
         if crew.had_losses:
             crew.farewell(transport)
-        return Outcome(result, outcome.stopped, together.rank, together.size, crew.had_losses)
+        rank, size, losses = together.rank, together.size, crew.had_losses
+        members = crew.group.members
+        return Outcome(result, outcome.stopped, rank, size, losses, self._world, members)
 
     # --- what the loop and the files are told ----------------------------------------------
     @property
@@ -352,7 +361,7 @@ class Job(AfterLoss):
             search.solution(),
             tolerance=self._prepared.tolerance,
             ranks=self._world.size if self._world.size > 1 else self._settings.ranks,
-            wall_seconds=self._clock.now() - self._begin_at,
+            wall_seconds=self._clock.now() - self._wall_from,
             failures=list(self._chief.start.notes),
             restarts=self._restarts,
             fingerprint=node.fingerprint if node.has_met else "",

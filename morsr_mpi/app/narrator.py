@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Sequence
 
-from morsr_mpi.app.progress import ProgressLike, Reporter
+from morsr_mpi.app.progress import ProgressLike, Reporter, ReporterLike
 from morsr_mpi.app.resume import Start
 from morsr_mpi.app.rundir import RunDirectory
 from morsr_mpi.base.digest import sha256, short
@@ -17,18 +17,24 @@ from morsr_mpi.objectives.problem import QuadraticProblem
 class Narrator:
     """Lines and bar on standard error, and the log of the run directory.
 
-    columns: of a terminal behind pipes (see `environment.launch_columns`); quiet: only log.
+    columns: of a terminal behind pipes (see `environment.launch_columns`); quiet: only log;
+    make: makes the reporter.
     """
 
     def __init__(
-        self, ranks: int, run: RunDirectory | None, columns: int | None, quiet: bool
+        self,
+        ranks: int,
+        run: RunDirectory | None,
+        columns: int | None,
+        quiet: bool,
+        make: Callable[..., ReporterLike] = Reporter,
     ) -> None:
         self._run = run
         self._ranks = ranks
         self._plural = f"{ranks} rank{'s' if ranks != 1 else ''}"
         self._met = False
         log = run.try_log if run is not None else None
-        self._reporter = Reporter(ranks, log=log, columns=columns, quiet=quiet)
+        self._reporter = make(ranks, log=log, columns=columns, quiet=quiet)
         self.note = self._reporter.note
         self.close = self._reporter.close
 

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from morsr_mpi.app.progress import ReporterLike
+from morsr_mpi.app.world import World
 from morsr_mpi.base.config import MAX_REFUSAL_LINES
 from morsr_mpi.objectives.problem import QuadraticProblem
 from morsr_mpi.objectives.solution import SolveResult
@@ -19,14 +21,32 @@ class Outcome:
 
     stopped: why the run stopped early, "" when it is finished. rank, size: of this process in
     the group that ended the run; rank 0 is the chief, which speaks for all. losses: whether
-    ranks were lost: then MPI is not to be finalised, which can wait for them forever.
+    ranks were lost: then MPI is not to be finalised, which can wait for them forever. world: the
+    ranks that took part, members: those of them that are left, by their numbers there.
     """
 
     result: SolveResult
     stopped: str
     rank: int
     size: int
-    losses: bool = False
+    losses: bool
+    world: World
+    members: tuple[int, ...]
+
+    def left(self) -> World:
+        """Return the world of the ranks that are left, for another run; all of them call."""
+        return self.world.keep(self.members) if self.losses else self.world
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What a run is part of, where it is not all there is. before: a step that the chief takes
+    alone before the problem is loaded, anew where ranks are lost meanwhile; reporter: makes what
+    tells people how it goes.
+    """
+
+    before: Callable[[], None]
+    reporter: Callable[..., ReporterLike]
 
 
 def verdict_of(result: SolveResult, stopped: str) -> str:

@@ -68,11 +68,28 @@ def describe(progress: ProgressLike, rate: float, ranks: int) -> str:
     return ", ".join(parts)
 
 
+class ReporterLike(Protocol):
+    """What shows progress: `Reporter`, and what puts a run into a larger frame."""
+
+    def note(self, text: str) -> None:
+        """Show one line of its own, and log it."""
+
+    def update(self, now: float, read: Callable[[], ProgressLike]) -> None:
+        """Show where the search stands when it is time to."""
+
+    def finish(self, now: float, progress: ProgressLike, verdict: str) -> None:
+        """Leave a final line."""
+
+    def close(self) -> None:
+        """Take the bar away."""
+
+
 class Reporter:
     """Shows progress until closed. log: also gets the plain lines (the run directory's).
 
     columns: of a terminal behind pipes (see `environment.launch_columns`), None to look at
-    the stream itself. quiet: nothing on the stream at all.
+    the stream itself. quiet: nothing on the stream at all. words: of progress, units per second
+    and ranks, instead of `describe`.
     """
 
     def __init__(
@@ -83,8 +100,10 @@ class Reporter:
         stream: TextIO | None = None,
         columns: int | None = None,
         quiet: bool = False,
+        words: Callable[[ProgressLike, float, int], str] | None = None,
     ) -> None:
         self._ranks = ranks
+        self._words = words or describe
         self._log = log
         self._stream = sys.stderr if stream is None else stream
         self._quiet = quiet
@@ -125,7 +144,7 @@ class Reporter:
         if not bar_due and not line_due:
             return
         progress = read()
-        text = describe(progress, self._rate(now, progress.work_done), self._ranks)
+        text = self._words(progress, self._rate(now, progress.work_done), self._ranks)
         if bar_due:
             self._show_bar(now, progress, text)
         if line_due:
@@ -138,7 +157,7 @@ class Reporter:
     def finish(self, now: float, progress: ProgressLike, verdict: str) -> None:
         """Take the bar away and leave one final line."""
         self.close()
-        text = describe(progress, self._rate(now, progress.work_done), self._ranks)
+        text = self._words(progress, self._rate(now, progress.work_done), self._ranks)
         self.note(f"{verdict}: {text}")
 
     def close(self) -> None:

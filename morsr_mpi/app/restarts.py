@@ -29,6 +29,8 @@ from morsr_mpi.base.errors import (
 PROBE_SECONDS = 3.0
 #: Before the first restart; twice as long before each that follows.
 PAUSE_SECONDS = 0.5
+#: What the directory of a `morsr quantize` begins with.
+QUANTIZE_MANIFEST = "quantize.json"
 #: Options of mpirun that name hosts, and files of hosts.
 _HOSTS = ("--host", "-host", "-H")
 _FILES = ("--hostfile", "-hostfile", "--machinefile", "-machinefile")
@@ -58,6 +60,8 @@ def resumed(program: Sequence[str]) -> list[str]:
     folder = run_dir_of(words)
     if folder is None or "--resume" in words:
         return words
+    if (folder / QUANTIZE_MANIFEST).exists():
+        return [*words, "--resume"]
     run = RunDirectory(folder)
     if any(run.checkpoints.glob("checkpoint-*.h5")):
         return [*words, "--resume"]

@@ -21,7 +21,8 @@ class Settings:
 
     lag: pulses planned ahead of the last commit; asynchrony: `free` commits whatever is finished.
 
-    run_dir: None keeps everything in memory. keys: directory of certificates that prove who
+    run_dir: None keeps everything in memory. name: of the run, where run_dir does not end in it.
+    keys: directory of certificates that prove who
     the ranks are. cache: directory of this node that keeps results for later runs. envelope: in
     which to put checkpoints, with the keys of envelope_keys, by default those in keys; sealed
     checkpoints are opened with them too. recheck:
@@ -36,6 +37,7 @@ class Settings:
     lag: int = 0
     asynchrony: str = "ordered"
     run_dir: Path | None = None
+    name: str = ""
     max_hours: float | None = None
     coordinator: str = "working"
     security: str = "sign"
@@ -101,7 +103,9 @@ class Settings:
 
     @property
     def run_name(self) -> str:
-        """What certificates call this run: the last part of run_dir."""
+        """What certificates call this run: its name, or else the last part of run_dir."""
+        if self.name:
+            return self.name
         return self.run_dir.resolve().name if self.run_dir is not None else "memory"
 
     def search_options(self) -> SearchOptions:

@@ -42,6 +42,8 @@ class Requests:
         interrupts: bool = False,
     ) -> None:
         self.stop_file = stop_file
+        #: Another one, of what this run is part of.
+        self.outer_stop_file: Path | None = None
         self.deadline = deadline
         self.reason: str | None = None
         #: Seconds kept back before the deadline: what the slowest checkpoint has taken.
@@ -113,8 +115,9 @@ class Requests:
         late = self.deadline is not None and now >= self.deadline - RESERVE * self.reserve
         if self.reason is None and late:
             self.ask_to_stop(self._why)
-        if self.reason is None and self.stop_file is not None and now >= self._next_look:
+        if self.reason is None and now >= self._next_look:
             self._next_look = now + STOP_FILE_SECONDS
-            if self.stop_file.exists():
-                self.ask_to_stop(f"{self.stop_file} exists")
+            for path in (self.stop_file, self.outer_stop_file):
+                if path is not None and path.exists():
+                    self.ask_to_stop(f"{path} exists")
         return self.reason

@@ -13,10 +13,10 @@ from morsr_mpi.app.agree import CommonError
 from morsr_mpi.app.environment import LaunchInfo, apply_cpu_level, launch_info
 from morsr_mpi.app.guardian import Guardian
 from morsr_mpi.app.job import Job
-from morsr_mpi.app.parts import Load, Outcome
+from morsr_mpi.app.parts import Frame, Load, Outcome
 from morsr_mpi.app.settings import Settings
 from morsr_mpi.app.signals import Requests
-from morsr_mpi.app.world import open_world
+from morsr_mpi.app.world import World, open_world
 from morsr_mpi.base.errors import (
     ExcludedError,
     HostFaultError,
@@ -38,18 +38,22 @@ def run_solve(
     info: LaunchInfo | None = None,
     guardian: Guardian | None = None,
     load_once: bool = False,
+    world: World | None = None,
+    frame: Frame | None = None,
 ) -> Outcome:
     """Run to the end and return what was found; every rank of an MPI job calls this.
 
     load: returns the problem, on every rank; load_once: one rank of each node may call it for
     all of them. requests: handlers installed already. guardian:
-    of this rank. Raises CommonError, the same on all ranks; a bug that shows on one rank ends
-    that rank by a signal, so that the others notice and go on, or all where nobody would.
+    of this rank. world: the ranks, where they are known from an earlier run of this process;
+    frame: what this run is part of. Raises CommonError, the same on all ranks; a bug that shows
+    on one rank ends that rank by a signal, so that the others notice and go on, or all where
+    nobody would.
     """
     info = launch_info() if info is None else info
     try:
         apply_cpu_level()
-        world = open_world(info)
+        world = open_world(info) if world is None else world
         if settings.ranks > 1 and world.size > 1:
             raise UsageError("ranks are nodes in one process; under mpirun leave it at 1")
         admission = admit(world, settings.security, settings.keys, settings.run_name)
@@ -59,7 +63,7 @@ def run_solve(
     with contextlib.ExitStack() as stack:
         if requests is None:
             requests = stack.enter_context(Requests())
-        job = Job(load, settings, admission, info, requests, quiet, guardian)
+        job = Job(load, settings, admission, info, requests, quiet, guardian, frame)
         job.data.once = load_once
         stack.callback(job.data.close)
         try:

@@ -83,6 +83,7 @@ class MpiWorld:
         from morsr_mpi.adapters import mpi
 
         self._mpi = mpi
+        self._ranks = ranks
         self._comm = mpi.communicator(ranks)
         self.rank = self._comm.Get_rank()
         self.size = self._comm.Get_size()
@@ -112,7 +113,8 @@ class MpiWorld:
 
     def keep(self, ranks: Sequence[int]) -> World:
         """Only these ranks, by their numbers in this world."""
-        return MpiWorld(ranks)
+        known = self._ranks
+        return MpiWorld(ranks if known is None else [known[rank] for rank in ranks])
 
     def fail(self, error: BaseException) -> int:
         """Print one line and abort all ranks; those that have the same error let rank 0 speak."""

@@ -336,3 +336,15 @@ TRACE_SECONDS: Final = 10.0
 #: Lines about failures that a trace has of one rank, and their length.
 TRACE_TEXTS: Final = 500
 TRACE_TEXT_CHARACTERS: Final = 300
+
+# --- models that are quantised (adapters/*_tensors, app/quantize) -------------------------
+#: Tensors of one file, and bytes of one tensor.
+MAX_TENSORS: Final = 1 << 18
+MAX_TENSOR_BYTES: Final = 1 << 38
+#: Header of a safetensors file (as the safetensors package has it), pickle of a PyTorch file.
+MAX_TENSOR_HEADER_BYTES: Final = 100_000_000
+MAX_PICKLE_BYTES: Final = 64 << 20
+#: Layers of one job: one byte each in what rank 0 tells the others.
+MAX_LAYERS: Final = 4096
+#: Samples of calibration taken in at a time; with more, sums would not be exact any more.
+CALIBRATION_BLOCK: Final = 1024

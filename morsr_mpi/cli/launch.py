@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 #: Commands that run on several ranks.
-LAUNCHABLE = ("solve",)
+LAUNCHABLE = ("solve", "quantize")
 
 
 @click.command(
@@ -38,7 +38,7 @@ def command(
     restarts: int,
     program: tuple[str, ...],
 ) -> int:
-    """Find mpirun, start `solve ...` on N ranks, and look after it.
+    """Find mpirun, start `solve ...` or `quantize ...` on N ranks, and look after it.
 
     Passes what root, more ranks than cores, and fault tolerance need. The first Ctrl-C stops
     gracefully and keeps the incumbent, the second ends everything now. The exit code is that

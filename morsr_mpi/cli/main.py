@@ -22,6 +22,10 @@ from morsr_mpi.base.version import __version__
 #: Command -> (module, what it is for). `--help` shows these without importing the modules.
 COMMANDS = {
     "solve": ("morsr_mpi.cli.solve", "Minimise a problem; alone or under mpirun."),
+    "quantize": (
+        "morsr_mpi.cli.quantize",
+        "Quantise the layers of a network on E8; alone or under mpirun.",
+    ),
     "launch": ("morsr_mpi.cli.launch", "Find mpirun and start a command on N ranks."),
     "demo": ("morsr_mpi.cli.demo", "Quantise a small network on real data and show the gain."),
     "plan": ("morsr_mpi.cli.plan", "Say beforehand what a problem will need."),

@@ -5,7 +5,7 @@ Every rank computes it for itself from the same bytes and gets the same bits.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -232,6 +232,23 @@ class Prepared:
     def tolerance(self) -> float:
         """δ of the whole; 1.0 where some component cannot be certified."""
         return max(part.tolerance for part in self.parts)
+
+
+def rescaled(prepared: Prepared, scale: float) -> Prepared:
+    """Return the same Q and targets with a lattice of another scale, nothing factored anew.
+
+    Bounds before any search are left at zero.
+    """
+    whole = replace(prepared.problem, scale=scale)
+    parts = []
+    for part in prepared.parts:
+        problem = replace(part.problem, scale=scale)
+        origins, centres = origin_of(problem.targets, scale)
+        zeros = np.zeros(problem.k)
+        parts.append(
+            replace(part, problem=problem, origins=origins, centres=centres, root_bounds=zeros)
+        )
+    return Prepared(whole, tuple(parts))
 
 
 def prepare(problem: QuadraticProblem) -> Prepared:

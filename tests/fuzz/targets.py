@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 import security_targets
+import tensor_targets
 from toys import ToySearch, toy_settings
 
 from morsr_mpi.base.canonical import encode
@@ -252,6 +253,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "node": node,
     "told": told,
     **security_targets.TARGETS,
+    **tensor_targets.TARGETS,
 }
 SEEDS: dict[str, list[bytes]] = {
     "frame": [*_frames(), *_rounds()],
@@ -267,4 +269,5 @@ SEEDS: dict[str, list[bytes]] = {
         *(b"\1" + pack_slot([f])[: len(f) + 4] for f in _rounds()),
     ],
     **security_targets.SEEDS,
+    **tensor_targets.SEEDS,
 }

@@ -1,0 +1,1 @@
+"""`morsr quantize`: the layers of a network rounded to points of E8 (docs/quantize.md)."""
