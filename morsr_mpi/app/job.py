@@ -318,8 +318,7 @@ class Job(AfterLoss):
         if crew.had_losses:
             crew.farewell(transport)
         rank, size, losses = together.rank, together.size, crew.had_losses
-        members = crew.group.members
-        return Outcome(result, outcome.stopped, rank, size, losses, self._world, members)
+        return Outcome(result, outcome.stopped, rank, size, losses, self._world)
 
     # --- what the loop and the files are told ----------------------------------------------
     @property

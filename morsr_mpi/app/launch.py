@@ -104,6 +104,7 @@ class Launcher:
         asked = self._interrupts >= 2 or silent_stop
         self.lost = not asked and is_lost(code or EXIT_INTERNAL, told)
         if told is not None:
+            self.lost = not asked and outcome.wants_again(self._outcome)
             return told
         if self.lost and self._stopping:
             # Whoever wants it to stop has perhaps ended mpirun too: nothing is started again.

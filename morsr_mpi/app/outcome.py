@@ -14,6 +14,7 @@ from pathlib import Path
 OUTCOME_VARIABLE = "MORSR_OUTCOME"
 _READY = "ready"
 _ENDED = "ended"
+_AGAIN = "again"
 
 
 def tell_ready() -> None:
@@ -24,6 +25,16 @@ def tell_ready() -> None:
 def tell_ended(code: int) -> None:
     """Say that the run came to an end of its own, with this exit code."""
     _append(f"{_ENDED}={code}")
+
+
+def tell_again() -> None:
+    """Say that the job stopped because ranks were lost, and is to be started again."""
+    _append(_AGAIN)
+
+
+def wants_again(path: Path) -> bool:
+    """Whether tell_again was called."""
+    return _AGAIN in _lines(path)
 
 
 def is_ready(path: Path) -> bool:

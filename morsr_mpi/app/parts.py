@@ -22,7 +22,7 @@ class Outcome:
     stopped: why the run stopped early, "" when it is finished. rank, size: of this process in
     the group that ended the run; rank 0 is the chief, which speaks for all. losses: whether
     ranks were lost: then MPI is not to be finalised, which can wait for them forever. world: the
-    ranks that took part, members: those of them that are left, by their numbers there.
+    ranks that took part.
     """
 
     result: SolveResult
@@ -31,11 +31,6 @@ class Outcome:
     size: int
     losses: bool
     world: World
-    members: tuple[int, ...]
-
-    def left(self) -> World:
-        """Return the world of the ranks that are left, for another run; all of them call."""
-        return self.world.keep(self.members) if self.losses else self.world
 
 
 @dataclass(frozen=True)

@@ -101,18 +101,21 @@ def test_a_stop_file_stops_the_job_and_resume_goes_on(
 
 
 @pytest.mark.parametrize("rank", [1, pytest.param(0, marks=pytest.mark.long)])
-def test_layers_after_the_loss_of_a_rank_are_done_by_the_others(
+def test_after_the_loss_of_a_rank_the_layer_is_finished_and_the_job_started_again(
     rank: int, undisturbed: dict[str, bytes], tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    with Quantizing.start(run, 3, arguments_of(tmp_path), hold=1) as running:
+    arguments = ["--restarts", "1", "--", *arguments_of(tmp_path)]
+    words = [*program(run, 1), "launch", "-n", "3", *arguments, "--run-dir", run]
+    with Quantizing(run, words) as running:
         running.wait_for(running.searching)
         running.signal(signal.SIGKILL, rank)
         running.go_on()
         assert running.end() == 0
+    assert "starting again" in running.err
     assert files_of(run) == undisturbed
-    report = json.loads((run / "report.json").read_text())
-    assert [layer["ranks"] for layer in report["layers"]] == [3, 2, 2]
+    first = json.loads((run / "report.json").read_text())["layers"][0]
+    assert any(f"rank {rank} died" in text for text in first["failures"])
 
 
 @pytest.mark.long

@@ -30,6 +30,9 @@ from morsr_mpi.app.solve import run_solve
 from morsr_mpi.app.world import World, open_world
 from morsr_mpi.base.errors import MorsrError, UsageError
 
+#: Why a job stops that has lost ranks.
+LOST = "ranks were lost: stopped after the layer; go on with the same command and --resume"
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -93,6 +96,8 @@ class Quantizing:
         self._quiet = quiet
         self._begun = time.monotonic()
         self.losses = False
+        #: Whether the job stopped only because ranks were lost.
+        self.again = False
         #: The ranks that take part in the next run.
         self.world: World = open_world(info)
 
@@ -108,13 +113,16 @@ class Quantizing:
                 if state == FINISHED:
                     continue
                 outcome = self._layer(plan, place, number, resume=state == STARTED)
-                self.losses = self.losses or outcome.losses
-                self.world = outcome.left()
+                self.losses, self.world = outcome.losses, outcome.world
                 speaks, stopped = outcome.rank == 0, outcome.stopped
                 if stopped:
                     break
                 if speaks:
                     self._complete(plan, place, number)
+                if self.losses and any(later != FINISHED for later in states[number + 1 :]):
+                    # Open MPI makes no new communicator once deaths were reported.
+                    stopped, self.again = LOST, True
+                    break
             return self._end(plan, place, speaks, stopped)
         finally:
             self._display.close()
@@ -201,7 +209,7 @@ class Quantizing:
         ended = Ended(speaks, stopped, self.losses)
         if speaks:
             for number, files in enumerate(place.layers):
-                if files.prepared.exists() and not stopped:
+                if files.prepared.exists() and not stopped:  # its rank may be lost
                     self._complete(plan, place, number)
             if stopped:
                 ended.report = write_report(place, plan.layers, self._options)
@@ -221,7 +229,7 @@ def quantize_command(
     """Quantise a model; return the exit code. Only one rank prints."""
     from morsr_mpi.app.environment import launch_info
     from morsr_mpi.app.main_solve import leave_now, no_core_dumps
-    from morsr_mpi.app.outcome import tell_ended
+    from morsr_mpi.app.outcome import tell_again, tell_ended
     from morsr_mpi.app.quantize.table import show
     from morsr_mpi.base.config import BEAT_SECONDS
     from morsr_mpi.base.errors import EXIT_OK, EXIT_STOPPED
@@ -247,6 +255,9 @@ def quantize_command(
         else:
             code = EXIT_STOPPED if ended.stopped else EXIT_OK
             if ended.report is not None:
+                if job.again:
+                    tell_again()
+                    print(f"morsr: {ended.stopped}", file=sys.stderr, flush=True)
                 tell_ended(code)
                 if as_json:
                     print(json.dumps(ended.report, allow_nan=False), flush=True)
