@@ -12,7 +12,7 @@ import json
 import struct
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -87,8 +87,21 @@ def gelu(x: Array) -> Array:
     return 0.5 * x * (1.0 + np.tanh(np.sqrt(2.0 / np.pi) * (x + 0.044715 * x**3)))
 
 
-def layer_inputs(t: dict[str, Array], tokens: NDArray[np.int64]) -> Iterator[tuple[str, Array]]:
-    """Yield (name of a weight, what its matrix receives [tokens, 384]), layer by layer."""
+Keep = Callable[[str, Array], None]
+
+
+def forward(
+    t: dict[str, Array],
+    tokens: NDArray[np.int64],
+    mask: NDArray[np.bool_] | None = None,
+    keep: Keep | None = None,
+) -> Array:
+    """Return the last hidden states [texts, length, 384] of tokens [texts, length].
+
+    mask: True at tokens that count, default all. keep: told what each matrix receives, by the name
+    of its weight: [texts, length, inputs].
+    """
+    keep = keep or (lambda name, inputs: None)
     e = "embeddings."
     x = t[e + "word_embeddings.weight"][tokens]
     x = x + t[e + "position_embeddings.weight"][: tokens.shape[1]]
@@ -97,28 +110,39 @@ def layer_inputs(t: dict[str, Array], tokens: NDArray[np.int64]) -> Iterator[tup
     size = HIDDEN // HEADS
 
     def linear(name: str, y: Array) -> Array:
+        keep(name + ".weight", y)
         return y @ t[name + ".weight"].T + t[name + ".bias"]
 
     for layer in range(LAYERS):
         base = f"encoder.layer.{layer}."
-        yield base + "attention.self.query.weight", x.reshape(-1, HIDDEN)
         q, k, v = (
             linear(base + f"attention.self.{part}", x).reshape(*x.shape[:2], HEADS, size)
             for part in ("query", "key", "value")
         )
         score = np.einsum("sihd,sjhd->shij", q, k) / np.sqrt(size)
+        if mask is not None:
+            score = np.where(mask[:, None, None, :], score, -1e30)
         score = np.exp(score - score.max(axis=-1, keepdims=True))
         score /= score.sum(axis=-1, keepdims=True)
         mixed = np.einsum("shij,sjhd->sihd", score, v).reshape(x.shape)
-        yield base + "attention.output.dense.weight", mixed.reshape(-1, HIDDEN)
         norm = base + "attention.output.LayerNorm."
         y = linear(base + "attention.output.dense", mixed) + x
         x = normed(y, t[norm + "weight"], t[norm + "bias"])
-        yield base + "intermediate.dense.weight", x.reshape(-1, HIDDEN)
         inner = gelu(linear(base + "intermediate.dense", x))
         norm = base + "output.LayerNorm."
         y = linear(base + "output.dense", inner) + x
         x = normed(y, t[norm + "weight"], t[norm + "bias"])
+    return x
+
+
+def layer_inputs(t: dict[str, Array], tokens: NDArray[np.int64]) -> Iterator[tuple[str, Array]]:
+    """Yield (name of a weight, what its matrix receives [tokens, 384]), layer by layer."""
+    found: dict[str, Array] = {}
+    forward(t, tokens, keep=lambda name, x: found.update({name: x.reshape(-1, x.shape[-1])}))
+    for layer in range(LAYERS):
+        for part in ("attention.self.query", "attention.output.dense", "intermediate.dense"):
+            name = f"encoder.layer.{layer}.{part}.weight"
+            yield name, found[name]
 
 
 def problems(folder: Path, targets: int, seed: int = 0) -> Iterator[tuple[str, QuadraticProblem]]:
