@@ -117,13 +117,12 @@ class Quantizing:
                 speaks, stopped = outcome.rank == 0, outcome.stopped
                 if stopped:
                     break
-                if speaks:
-                    self._complete(plan, place, number)
+                states[number] = FINISHED
                 if self.losses and any(later != FINISHED for later in states[number + 1 :]):
                     # Open MPI makes no new communicator once deaths were reported.
                     stopped, self.again = LOST, True
                     break
-            return self._end(plan, place, speaks, stopped)
+            return self._end(plan, place, states, (speaks, stopped))
         finally:
             self._display.close()
 
@@ -176,7 +175,7 @@ class Quantizing:
         )
 
         def before() -> None:
-            for earlier in range(number):  # where the rank that should have done it is lost
+            for earlier in range(number):  # the last one; here the others notice a loss
                 self._complete(plan, place, earlier)
             say = display.say
             prepare_layer(layer, files, plan.model, plan.hessians, self._options, say)
@@ -205,11 +204,12 @@ class Quantizing:
             f"{record['proxy_loss_ldlq_cd']:.4g}), {record['bits_per_weight']:.3f} bits per weight"
         )
 
-    def _end(self, plan: Plan, place: Place, speaks: bool, stopped: str) -> Ended:
+    def _end(self, plan: Plan, place: Place, states: list[int], how: tuple[bool, str]) -> Ended:
+        speaks, stopped = how
         ended = Ended(speaks, stopped, self.losses)
         if speaks:
-            for number, files in enumerate(place.layers):
-                if files.prepared.exists() and not stopped:  # its rank may be lost
+            for number, state in enumerate(states):
+                if state == FINISHED:
                     self._complete(plan, place, number)
             if stopped:
                 ended.report = write_report(place, plan.layers, self._options)
@@ -253,7 +253,9 @@ def quantize_command(
             tell_ended(code)
             _fail(exc, str(exc), debug)
         else:
-            code = EXIT_STOPPED if ended.stopped else EXIT_OK
+            # mpirun kills all ranks at the first exit code that is not 0: that of the rank which
+            # still writes must be the only one.
+            code = EXIT_STOPPED if ended.stopped and ended.speaks else EXIT_OK
             if ended.report is not None:
                 if job.again:
                     tell_again()
