@@ -159,7 +159,7 @@ def test_readme_figures_are_filled_in() -> None:
 def test_nothing_names_one_machine() -> None:
     suffixes = {".py", ".pyx", ".md", ".h", ".c", ".inc", ".sh", ".toml", ""}
     found = []
-    for top in ("morsr_mpi", "csrc", "tests", "docs", "benchmarks", "slurm", ".ci"):
+    for top in ("morsr_mpi", "csrc", "tests", "docs", "benchmarks", "slurm", "deploy", ".ci"):
         for path in (ROOT / top).rglob("*"):
             generated = path.suffix == ".c" and path.with_suffix(".pyx").exists()
             if not path.is_file() or path.suffix not in suffixes or generated:

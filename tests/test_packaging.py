@@ -35,7 +35,7 @@ def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sdist")
     tree = folder / "tree"
     tree.mkdir()
-    for top in ("morsr_mpi", "csrc", "tests", "docs", "benchmarks", "slurm", ".ci"):
+    for top in ("morsr_mpi", "csrc", "tests", "docs", "benchmarks", "slurm", "deploy", ".ci"):
         for path in (ROOT / top).rglob("*"):
             made = path.suffix in (".so", ".pyc") or is_generated(path)
             if path.is_file() and not made and not IGNORED & set(path.parts):

@@ -7,6 +7,7 @@ into the run's journal. Nothing breaks if this program does: the job then goes o
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -41,6 +42,7 @@ class Report:
     decision: ScalingDecision | None = None
     action: str = ""
     advice: str = ""
+    patch: dict[str, object] | None = None
 
     @property
     def unit(self) -> str:
@@ -52,6 +54,8 @@ class Report:
         found: dict[str, object] = {**asdict(self.load), "unit": self.unit, "action": self.action}
         if self.decision is not None:
             found |= {"decision": asdict(self.decision)}
+        if self.patch is not None:
+            found["patch"] = self.patch
         return found
 
     def line(self) -> str:
@@ -78,8 +82,12 @@ class Watch:
         dry: bool,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
+        mpijob: str = "",
+        slots: int = 1,
     ) -> None:
-        """clock: seconds since 1970."""
+        """clock: seconds since 1970. mpijob: name of the Kubernetes job that runs it, slots: ranks
+        of each of its workers: then the patch for it is told."""
+        self._mpijob, self._slots = mpijob, slots
         self._run = RunDirectory(path)
         self._scaler = Autoscaler(policy)
         self._dry = dry
@@ -105,7 +113,7 @@ class Watch:
         if decision is None:
             return Report(load)
         if self._dry:
-            return Report(load, decision, DRY, self._advice(load, decision))
+            return self._told(load, decision, DRY)
         action = RESTARTED if load.slurm_job else TOLD
         unit = "nodes" if load.slurm_job else "ranks"
         add_decision(
@@ -116,9 +124,16 @@ class Watch:
             ),
         )  # fmt: skip
         if not load.slurm_job:
-            return Report(load, decision, TOLD, self._advice(load, decision))
+            return self._told(load, decision, TOLD)
         self._restart(load, decision)
         return Report(load, decision, RESTARTED)
+
+    def _told(self, load: JobLoad, decision: ScalingDecision, action: str) -> Report:
+        """A decision that somebody else carries out."""
+        patch = None
+        if self._mpijob and not load.slurm_job:
+            patch = mpijob_patch(decision.after, self._slots)
+        return Report(load, decision, action, self._advice(load, decision), patch)
 
     def over(self, report: Report) -> bool:
         """Whether there is nothing to watch any more.
@@ -162,7 +177,19 @@ class Watch:
                 f"JobId={load.slurm_job} NumTasks={tasks}, then NumNodes={decision.after}-"
                 f"{decision.after} StartTime=now"
             )
+        if self._mpijob:
+            patch = json.dumps(mpijob_patch(decision.after, self._slots), separators=(",", ":"))
+            return (
+                f"; kubectl patch mpijob {self._mpijob} --type merge -p '{patch}', then touch "
+                f"{self._run.stop_file}: the launcher starts again with the new workers"
+            )
         return (
             f"; touch {self._run.stop_file}, then morsr launch -n {decision.after} -- solve ... "
             "--resume"
         )
+
+
+def mpijob_patch(ranks: int, slots: int) -> dict[str, object]:
+    """Return the merge patch that gives an MPIJob workers for so many ranks, rounded up."""
+    workers = max(1, -(-ranks // slots))
+    return {"spec": {"mpiReplicaSpecs": {"Worker": {"replicas": workers}}}}

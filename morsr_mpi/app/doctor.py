@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,8 @@ PROBE_SECONDS = 30.0
 SMALL_SHM = 256 << 20
 #: A run directory holds two checkpoints, the journal and the result.
 SMALL_DISK = 1 << 30
+#: Names of the checks that must be in order for a rank to work.
+NEEDED = frozenset({"MPI library", "mpirun", "two ranks", "HDF5", "run directories"})
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,11 @@ def examine(run_dir: Path) -> Iterator[Check]:
     yield _hdf5()
     yield _slurm()
     yield from _directories(run_dir)
+
+
+def is_ready(checks: Sequence[Check]) -> bool:
+    """Whether a rank can work here: nothing is wrong with what it cannot do without."""
+    return all(check.ok for check in checks if check.name in NEEDED)
 
 
 def to_json(checks: list[Check]) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from morsr_mpi.app.crypto import CryptoCost, MeteredSigner
 from morsr_mpi.app.environment import LaunchInfo
 from morsr_mpi.app.fence import FencedError
 from morsr_mpi.app.guardian import Guardian
+from morsr_mpi.app.hosts import check_hosts, names_of_hosts
 from morsr_mpi.app.node_data import NodeData
 from morsr_mpi.app.nodes import make_nodes
 from morsr_mpi.app.outcome import tell_ready
@@ -181,6 +182,9 @@ class Job(AfterLoss):
         together = Together(crew.transport(0), self._clock)
         again, self._rounds_of_start = self._rounds_of_start > 0, 1
         self.data.meet(together)
+        if self._settings.expect_hosts is not None and not self._settings.resume:
+            hosts = names_of_hosts(together)
+            together.agree(lambda: check_hosts(hosts, self._settings.expect_hosts), describe)
         chief.keys = together.agree(self._settings.load_envelope_keys, describe)
         if self._frame is not None and self._problem is None:
             together.agree_on(0, self._frame.before, describe)

@@ -28,7 +28,8 @@ class Settings:
     checkpoints are opened with them too. recheck:
     probability with which another rank computes a task again; redundancy: ranks that compute
     each task. trace: whether a run directory gets a trace.json. Times in hours and seconds.
-    Raises UsageError for values that make no sense.
+    expect_hosts: hosts that the ranks of a new run must be on, at least. Raises UsageError for
+    values that make no sense.
     """
 
     work: int | None = DEFAULT_WORK
@@ -52,6 +53,7 @@ class Settings:
     resume: bool = False
     ranks: int = 1
     trace: bool = True
+    expect_hosts: int | None = None
 
     def __post_init__(self) -> None:
         for name, value, allowed in (
@@ -71,6 +73,8 @@ class Settings:
                 raise UsageError(f"{name} must be positive and finite, not {seconds!r}")
         if not 0.0 <= self.recheck <= 1.0:
             raise UsageError(f"recheck is a probability from 0 to 1, not {self.recheck!r}")
+        if self.expect_hosts is not None and self.expect_hosts < 1:
+            raise UsageError(f"expect_hosts counts hosts, 1 or more, not {self.expect_hosts!r}")
         if self.redundancy < 1:
             raise UsageError(f"redundancy counts ranks, 1 or more, not {self.redundancy!r}")
         if self.redundancy > 1 and (self.security == "off" or self.asynchrony == "free"):

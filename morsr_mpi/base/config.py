@@ -317,8 +317,8 @@ METRICS_SHARE: Final = 1e-3
 #: Metrics may take this part of a rank's processor time, and a little at the start; where they
 #: would take more they come more seldom, but never later than this.
 METRICS_COST: Final = 1e-3
-METRICS_FREE_SECONDS: Final = 0.005
-METRICS_LATE_SECONDS: Final = 60.0
+METRICS_FREE_SECONDS: Final = 0.010
+METRICS_LATE_SECONDS: Final = 15.0
 #: Window over which rates and utilisations are taken.
 METRICS_WINDOW_SECONDS: Final = 10.0
 #: Ranks of which the history has a utilisation each; of a larger job it has the first ones.
@@ -336,6 +336,19 @@ TRACE_SECONDS: Final = 10.0
 #: Lines about failures that a trace has of one rank, and their length.
 TRACE_TEXTS: Final = 500
 TRACE_TEXT_CHARACTERS: Final = 300
+#: `morsr report`: of a longer history the end is read; of longer lists the beginning is shown.
+REPORT_HISTORY_BYTES: Final = 48 << 20
+REPORT_LINES: Final = 60
+#: Points of a curve, ranks of a picture.
+REPORT_POINTS: Final = 1500
+REPORT_RANKS: Final = 128
+#: Largest n for which the condition of Q is computed, and certificates that are checked.
+REPORT_DIMENSION: Final = 1024
+REPORT_CERTIFICATES: Final = 4000
+#: Tiles shown on the Coxeter plane.
+REPORT_TILES: Final = 4096
+#: Largest page.
+REPORT_BYTES: Final = 5 << 20
 
 # --- models that are quantised (adapters/*_tensors, app/quantize) -------------------------
 #: Tensors of one file, and bytes of one tensor.

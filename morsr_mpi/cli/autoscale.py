@@ -26,6 +26,11 @@ seconds = click.FloatRange(0.0)
 @click.option("--every", type=click.FloatRange(0.1), default=10.0, show_default=True, metavar="S")
 @click.option("--dry-run", is_flag=True, help="Say what would be done; do and write nothing.")
 @click.option("--once", is_flag=True, help="Look until the first decision, then end.")
+@click.option("--mpijob", default="", metavar="NAME", help="Tell the patch for this MPIJob.")
+@click.option(
+    "--slots", type=click.IntRange(1), default=2, show_default=True, metavar="N",
+    help="Ranks of each worker of the MPIJob (slotsPerWorker).",
+)  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object at each look.")
 def command(
     run_dir: Path,
@@ -41,6 +46,8 @@ def command(
     every: float,
     dry_run: bool,
     once: bool,
+    mpijob: str,
+    slots: int,
     as_json: bool,
 ) -> None:
     """Watch the run in DIR and give its Slurm job more or fewer nodes, until the run ends.
@@ -58,7 +65,7 @@ def command(
         cpu_up, memory_up, cpu_down, memory_down, least=least, most=most, margin=margin,
         hold=hold, cool_down=cool_down,
     )  # fmt: skip
-    watch = Watch(run_dir, policy, dry=dry_run)
+    watch = Watch(run_dir, policy, dry=dry_run, mpijob=mpijob, slots=slots)
     said = ""
     while True:
         report = watch.look()

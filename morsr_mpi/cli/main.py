@@ -42,6 +42,8 @@ COMMANDS = {
     "audit": ("morsr_mpi.cli.audit", "Check offline that a run directory is sound."),
     "replay": ("morsr_mpi.cli.replay", "Execute recorded tasks again and compare the bits."),
     "export": ("morsr_mpi.cli.export", "Describe a run directory as an RO-Crate."),
+    "watch": ("morsr_mpi.cli.watch", "Follow a running job through its files."),
+    "report": ("morsr_mpi.cli.report", "One page about a run, with pictures."),
     "inspect": ("morsr_mpi.cli.inspect", "Explain a file or a run directory of morsr."),
 }
 

@@ -131,6 +131,18 @@ _OPTIONS = (
         "--resume", is_flag=True, help="Go on with the run in --run-dir; --work may differ."
     ),
     click.option(
+        "--trace/--no-trace",
+        default=True,
+        show_default=True,
+        help="Leave DIR/trace.json, which Perfetto opens: what each rank was at.",
+    ),
+    click.option(
+        "--expect-hosts",
+        type=click.IntRange(1),
+        metavar="H",
+        help="Refuse to begin a run whose ranks are on fewer hosts.",
+    ),
+    click.option(
         "--json", "as_json", is_flag=True, help="Print one JSON object on standard output."
     ),
 )

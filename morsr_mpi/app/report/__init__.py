@@ -1,0 +1,1 @@
+"""`morsr report`: one page about a run, out of what its directory holds."""
