@@ -73,6 +73,7 @@ def copies(run: Path, caches: list[Path]) -> Counter[int]:
     return found
 
 
+@pytest.mark.long  # a minute; CI has the restart from the others' caches in tests/app
 def test_a_job_is_restarted_from_replicas(
     problem: Path, tmp_path: Path, mpi: Callable[..., Any], morsr: Callable[..., Any]
 ) -> None:
