@@ -144,14 +144,28 @@ class Running:
         return chosen
 
     def end(self, seconds: float = 120.0) -> int:
-        """Wait for the end; return the exit code."""
+        """Wait for the end; return the exit code. A run hangs that records nothing for so long."""
+        recorded, since = self._recorded(), time.monotonic()
+        while True:
+            try:
+                self.out, self.err = self.process.communicate(timeout=1.0)
+                return self.process.returncode
+            except subprocess.TimeoutExpired:
+                before, recorded = recorded, self._recorded()
+            if recorded != before:
+                since = time.monotonic()
+            elif time.monotonic() - since > seconds:
+                log, ranks = self.log(), ranks_of(self.run)
+                where = self._stacks(ranks)
+                pytest.fail(f"a hang of {seconds} s, ranks {ranks}; log:\n{log}\n{where}")
+
+    def _recorded(self) -> tuple[int, int]:
+        """Which file the journal is, and its length: it grows with every certified pulse."""
         try:
-            self.out, self.err = self.process.communicate(timeout=seconds)
-        except subprocess.TimeoutExpired:
-            log, ranks = self.log(), ranks_of(self.run)
-            where = self._stacks(ranks)
-            pytest.fail(f"no end within {seconds} s, ranks {ranks}; log:\n{log}\n{where}")
-        return self.process.returncode
+            found = (self.run / "ledger" / "journal.morsr").stat()
+        except OSError:
+            return (0, 0)
+        return (found.st_ino, found.st_size)
 
     def _stacks(self, ranks: dict[int, int]) -> str:
         """End ranks that hang; return what they print of where they are."""

@@ -27,8 +27,10 @@ from morsr_mpi.base.errors import (
 
 #: A host that does not answer within this time is left out.
 PROBE_SECONDS = 3.0
-#: Before the first restart; twice as long before each that follows.
-PAUSE_SECONDS = 0.5
+#: Before the first restart; and before the second, twice as long before each that follows: what is
+#: lost once is started again at once, what is lost again and again is given time.
+FIRST_PAUSE_SECONDS = 0.1
+PAUSE_SECONDS = 1.0
 #: What the directory of a `morsr quantize` begins with.
 QUANTIZE_MANIFEST = "quantize.json"
 #: Options of mpirun that name hosts, and files of hosts.
@@ -191,4 +193,5 @@ def _without_hosts(arguments: Sequence[str]) -> list[str]:
 
 def pause(attempt: int) -> None:
     """Wait a little before starting again, longer after each loss in a row."""
-    time.sleep(min(PAUSE_SECONDS * 2 ** (attempt - 1), 30.0))
+    longer = min(PAUSE_SECONDS * 2.0 ** (attempt - 2), 30.0)
+    time.sleep(FIRST_PAUSE_SECONDS if attempt == 1 else longer)

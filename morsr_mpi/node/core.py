@@ -90,8 +90,7 @@ class Node(NodeFacts):
         self._journal_at = journal_at or ChainPoint()
         self._roster: Roster | None = None
         self._tick = Tick(0.0)
-        self._paused = False
-        self._plan_due = True
+        self._paused, self._plan_due = False, True
         self._stopped = ""
         self._own_done: Done | None = None
         self.finished = False
@@ -255,14 +254,15 @@ class Node(NodeFacts):
     def _hear(self, sender: int, message: Message, handle: Handle) -> None:
         try:
             handle(sender, message)
-        except ProtocolError as error:
+        except (ProtocolError, PlansDifferError) as error:
             self._refuse(sender, error)
-        except PlansDifferError as error:
-            self._watch.differ(str(error))
 
-    def _refuse(self, sender: int, error: ProtocolError) -> None:
-        """Count a message that was refused, and go on without it."""
-        self._effects.append(self._channel.refuse(sender, error))
+    def _refuse(self, sender: int, error: ProtocolError | PlansDifferError) -> None:
+        """Count a message that was refused, or note how plans differ; go on without it."""
+        if isinstance(error, PlansDifferError):
+            self._watch.differ(str(error))
+        else:
+            self._effects.append(self._channel.refuse(sender, error))
 
     def _message(self, sender: int, message: Message) -> None:
         if self._votes.keeps(sender, message, self._work.view):

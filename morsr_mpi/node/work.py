@@ -18,13 +18,13 @@ from morsr_mpi.node.fetch import FetchBook, Fetched
 from morsr_mpi.node.free import FreeBook, Key
 from morsr_mpi.node.held import Held, PulseMessage
 from morsr_mpi.node.orders import ChamberScheduler
-from morsr_mpi.node.pulses import DisputeError, OpenPulse, PulseBook
+from morsr_mpi.node.pulses import DisputeError, OpenPulse, PlansDifferError, PulseBook
 from morsr_mpi.node.settings import NodeSettings
 from morsr_mpi.wire.messages import Announcement, Order, Results
 from morsr_mpi.wire.steering import Heartbeat, Reassignment
 
 #: Told of a refused message: its sender, and why.
-Refuse = Callable[[int, ProtocolError], None]
+Refuse = Callable[[int, ProtocolError | PlansDifferError], None]
 
 
 class PulseWork:
@@ -307,5 +307,5 @@ class PulseWork:
         for sender, message in self._held.take(number):
             try:
                 self.take(sender, message)
-            except ProtocolError as error:
+            except (ProtocolError, PlansDifferError) as error:
                 self._refuse(sender, error)
