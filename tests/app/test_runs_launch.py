@@ -49,8 +49,9 @@ def test_a_stop_during_start_up_is_kept_until_all_are_up(
     time.sleep(seconds)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
-    # Before launch itself has its handlers, it is Python that is interrupted.
-    assert process.returncode in (75, 130)
+    # Before launch itself has its handlers, it is Python that is interrupted, in the command
+    # (130) or still in its imports (the signal).
+    assert process.returncode in (75, 130, -signal.SIGINT)
     if process.returncode == 75:
         assert "go on with the same command and --resume" in err
         assert (run / "result.h5").exists()
