@@ -59,7 +59,11 @@ setup(
         extension(
             "morsr_mpi.lattice._e8",
             "morsr_mpi/lattice/_e8.pyx",
-            ["csrc/src/e8_dispatch.c", *(f"csrc/src/e8_{level}.c" for level in LEVELS)],
+            [
+                "csrc/src/cpu_level.c",
+                "csrc/src/e8_dispatch.c",
+                *(f"csrc/src/e8_{level}.c" for level in LEVELS),
+            ],
         ),
         extension(
             "morsr_mpi.lattice._tiles", "morsr_mpi/lattice/_tiles.pyx", ["csrc/src/tile_code.c"]
@@ -68,6 +72,7 @@ setup(
             "morsr_mpi.objectives._terms",
             "morsr_mpi/objectives/_terms.pyx",
             [
+                "csrc/src/cpu_level.c",
                 "csrc/src/term_dispatch.c",
                 *(f"csrc/src/term_{level}.c" for level in LEVELS),
                 *(f"csrc/src/e8_{level}.c" for level in LEVELS),
@@ -77,6 +82,7 @@ setup(
             "morsr_mpi.search._engine",
             "morsr_mpi/search/_engine.pyx",
             [
+                "csrc/src/cpu_level.c",
                 "csrc/src/engine_dispatch.c",
                 *(f"csrc/src/engine_{level}.c" for level in LEVELS),
                 # The engine calls the lattice kernels of its own level directly.

@@ -8,6 +8,8 @@
 
 #include <stdint.h>
 
+#include "cpu_level.h"
+
 /* Nearest points as doubled coordinates and squared distances; either output may be NULL.
  * E8_RANGE when a vector is longer than 2^29 (float32: 2^20) or not finite. */
 typedef int e8_nearest_f64_fn(const double *x, int64_t n, int32_t *doubled, double *dist2);
@@ -33,7 +35,6 @@ typedef int e8_fold_fn(const double *x, int64_t n, double *folded, uint8_t *word
 e8_fold_fn e8_fold;
 
 /* CPU levels: 0 baseline, 1 avx2, 2 avx512. */
-int morsr_cpu_level(void);         /* the best this CPU has */
 int morsr_e8_level(void);          /* the one in use: the best unless another was set */
 int morsr_e8_set_level(int level); /* E8_OK, or E8_BAD_ARGUMENT when this CPU lacks it */
 

@@ -14,6 +14,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "cpu_level.h"
+
 /* Status codes; every function that can fail returns one. */
 enum {
     MORSR_OK = 0,       /* done */
@@ -208,7 +210,5 @@ typedef struct morsr_kernels {
 
 /* Kernels of a level: 0 baseline, 1 avx2, 2 avx512; NULL where this machine lacks it. */
 const morsr_kernels *morsr_engine_level(int level);
-/* The highest level this machine has. */
-int morsr_engine_best_level(void);
 
 #endif

@@ -12,6 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "cpu_level.h"
+
 enum { MORSR_TERM_OK = 0, MORSR_TERM_MORE = 1, MORSR_TERM_NO_MEMORY = -1, MORSR_TERM_RANGE = -2 };
 
 /* Kinds of terms; what they need of the fields below. */
@@ -87,6 +89,5 @@ typedef struct morsr_term_kernels {
 
 /* Kernels of a level: 0 baseline, 1 avx2, 2 avx512; NULL where this machine lacks it. */
 const morsr_term_kernels *morsr_term_level(int level);
-int morsr_term_best_level(void);
 
 #endif

@@ -1,4 +1,4 @@
-/* What does not depend on the CPU level: which levels there are, and folding. */
+/* What does not depend on the CPU level: which is in use, and folding. */
 #include <math.h>
 #include <string.h>
 
@@ -6,18 +6,6 @@
 #include "e8_knearest.h"
 
 static _Atomic int chosen = -1; /* not yet chosen */
-
-int morsr_cpu_level(void) {
-#if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
-        if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-            __builtin_cpu_supports("avx512vl"))
-            return 2;
-        return 1;
-    }
-#endif
-    return 0;
-}
 
 int morsr_e8_level(void) {
     const int level = chosen;

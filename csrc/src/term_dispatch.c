@@ -7,20 +7,9 @@ const morsr_term_kernels *morsr_term_table_avx2(void);
 const morsr_term_kernels *morsr_term_table_avx512(void);
 #endif
 
-int morsr_term_best_level(void)
-{
-#if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-        __builtin_cpu_supports("avx512vl"))
-        return 2;
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return 1;
-#endif
-    return 0;
-}
-
 const morsr_term_kernels *morsr_term_level(int level)
 {
-    if (level < 0 || level > morsr_term_best_level()) return 0;
+    if (level < 0 || level > morsr_cpu_level()) return 0;
 #if defined(__x86_64__)
     if (level == 2) return morsr_term_table_avx512();
     if (level == 1) return morsr_term_table_avx2();

@@ -33,7 +33,7 @@ check() {
     "$program"
 }
 
-E8="e8_dispatch e8_baseline e8_avx2 e8_avx512"
+E8="cpu_level e8_dispatch e8_baseline e8_avx2 e8_avx512"
 PROBE="lanes_probe_baseline lanes_probe_avx2 lanes_probe_avx512"
 ENGINE="engine_dispatch engine_baseline engine_avx2 engine_avx512"
 

@@ -339,7 +339,7 @@ static uint64_t searches(const morsr_kernels *k, int m, int table, double *optim
 int main(void) {
     uint64_t first[2][4] = {{0}};
     double optimum[2];
-    for (int level = 0; level <= morsr_engine_best_level(); ++level) {
+    for (int level = 0; level <= morsr_cpu_level(); ++level) {
         const morsr_kernels *k = morsr_engine_level(level);
         CHECK(k != NULL);
         for (int m = 1; m <= 10; m += 3) linear_algebra(k, m);

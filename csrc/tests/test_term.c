@@ -86,12 +86,12 @@ int main(void)
         {MORSR_TERM_RADIAL, 5, 0, rate, sqrt(8.0)},
         {MORSR_TERM_SEPARABLE, 6, -2, box, HUGE_VAL},
     };
-    for (int level = 0; level <= morsr_term_best_level(); level++) {
+    for (int level = 0; level <= morsr_cpu_level(); level++) {
         const morsr_term_kernels *k = morsr_term_level(level);
         CHECK(k != NULL);
         for (int t = 0; t < 3; t++)
             for (int round = 0; round < 4; round++) search(k, &terms[t], round ? 8.0 : 300.0);
     }
-    CHECK(morsr_term_level(morsr_term_best_level() + 1) == NULL);
+    CHECK(morsr_term_level(morsr_cpu_level() + 1) == NULL);
     CHECK_DONE("test_term");
 }

@@ -65,13 +65,13 @@ cdef extern from "term.h" nogil:
         void (*walk_free)(morsr_term_walk *) noexcept nogil
 
     const morsr_term_kernels *morsr_term_level(int)
-    int morsr_term_best_level()
+    int morsr_cpu_level()
 
 
 RADIAL = MORSR_TERM_RADIAL
 SEPARABLE = MORSR_TERM_SEPARABLE
 CQE = MORSR_TERM_CQE
-cdef const morsr_term_kernels *K = morsr_term_level(morsr_term_best_level())
+cdef const morsr_term_kernels *K = morsr_term_level(morsr_cpu_level())
 
 
 def set_level(int level):

@@ -119,4 +119,4 @@ cdef extern from "engine.h":
         void (*prove_free)(morsr_prove *) nogil
 
     const morsr_kernels *morsr_engine_level(int)
-    int morsr_engine_best_level()
+    int morsr_cpu_level()

@@ -10,11 +10,11 @@ from libc.stdint cimport int32_t, int64_t, uint64_t
 TICKS_PER_UNIT = MORSR_TICKS_PER_UNIT
 SHORT_BATCH = MORSR_SHORT_BATCH
 WEIGHT_TILES = MORSR_WEIGHT_TILES
-cdef const morsr_kernels *K = morsr_engine_level(morsr_engine_best_level())
+cdef const morsr_kernels *K = morsr_engine_level(morsr_cpu_level())
 
 
 def best_level():
-    return morsr_engine_best_level()
+    return morsr_cpu_level()
 
 
 def level_name():
