@@ -18,7 +18,15 @@ from morsr_mpi.search.chambers import Chamber, Prefix, unpack
 from morsr_mpi.search.factor import coordinates_of
 from morsr_mpi.search.prepare import Part, Prepared
 from morsr_mpi.search.ranking import Rankings
-from morsr_mpi.search.stepping import TICKS, kernel_step, little_endian, units_of
+from morsr_mpi.search.stepping import (
+    TICKS,
+    beams_result,
+    kernel_step,
+    little_endian,
+    start_of_walk,
+    units_of,
+    walk_result,
+)
 from morsr_mpi.search.tasks import ADVANCE, COMPLETE, PROVE, Task, TaskResult
 from morsr_mpi.search.term_context import TermContext, TermObjective
 from morsr_mpi.search.term_explore import TermAdvanceRun, TermCompleteRun
@@ -187,21 +195,14 @@ class CompleteRun:
 
     def result(self) -> bytes:
         """Canonical bytes of the result."""
-        objective = self.best if self.point else float("inf")
-        values = tuple(self.values)
-        work, counts = units_of(self.ticks), tuple(self.walks)
-        return TaskResult(work, objective, self.point, (), counts, values).to_bytes()
+        return beams_result(self.ticks, self.best, self.point, self.values, self.walks)
 
 
 class AdvanceRun:
     """A walk from the point that all ranks have committed; its seed makes it one of many."""
 
     def __init__(self, explorer: PartExplorer, task: Task) -> None:
-        point, patience, seed = task_fields.advance(task.body)
-        n = explorer.problem.n
-        start = np.frombuffer(point, dtype="<i4").astype(np.int32)
-        if start.size != n:
-            raise InternalError(f"a walk from {start.size} coordinates in a component of {n}")
+        start, patience, seed = start_of_walk(task, explorer.problem.n)
         self.task = task
         self.objective = explorer.quadratic(task.target)
         self.found = start
@@ -220,10 +221,7 @@ class AdvanceRun:
         """Canonical bytes of the result."""
         self.walk.best(self.found)
         value = self.objective.evaluate(self.found)
-        better = value < self.task.cutoff
-        point = little_endian(self.found) if better else b""
-        best = value if better else float("inf")
-        return TaskResult(self.work, best, point, values=(value,)).to_bytes()
+        return walk_result(self.task, self.walk.ticks, value, self.found)
 
 
 class ProveRun:

@@ -10,12 +10,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from morsr_mpi.base.errors import InternalError
 from morsr_mpi.objectives import _terms
 from morsr_mpi.search import task_fields
 from morsr_mpi.search.reference_terms import TwinBeam, TwinWalk
-from morsr_mpi.search.stepping import TICKS, kernel_step, little_endian, units_of
-from morsr_mpi.search.tasks import Task, TaskResult
+from morsr_mpi.search.stepping import (
+    TICKS,
+    beams_result,
+    kernel_step,
+    little_endian,
+    start_of_walk,
+    units_of,
+    walk_result,
+)
+from morsr_mpi.search.tasks import Task
 from morsr_mpi.search.term_context import TermContext
 from morsr_mpi.search.walks import PAYS
 
@@ -110,21 +117,14 @@ class TermCompleteRun:
 
     def result(self) -> bytes:
         """Canonical bytes of the result."""
-        objective = self.best if self.point else float("inf")
-        values = tuple(self.values)
-        work, counts = units_of(self.ticks), tuple(self.walks)
-        return TaskResult(work, objective, self.point, (), counts, values).to_bytes()
+        return beams_result(self.ticks, self.best, self.point, self.values, self.walks)
 
 
 class TermAdvanceRun:
     """A walk from the point that all ranks have committed; its seed makes it one of many."""
 
     def __init__(self, explorer: PartExplorer, context: TermContext, task: Task) -> None:
-        point, patience, seed = task_fields.advance(task.body)
-        n = explorer.problem.n
-        start = np.frombuffer(point, dtype="<i4").astype(np.int32)
-        if start.size != n:
-            raise InternalError(f"a walk from {start.size} coordinates in a component of {n}")
+        start, patience, seed = start_of_walk(task, explorer.problem.n)
         self.task = task
         self.objective = explorer.objective(task.target)
         self.found: NDArray[np.int32] = start.copy()
@@ -143,7 +143,4 @@ class TermAdvanceRun:
         """Canonical bytes of the result."""
         self.walk.best(self.found, np.empty_like(self.found))
         value = self.objective.evaluate(self.found)
-        better = value < self.task.cutoff
-        point = little_endian(self.found) if better else b""
-        best = value if better else float("inf")
-        return TaskResult(self.work, best, point, values=(value,)).to_bytes()
+        return walk_result(self.task, self.walk.ticks, value, self.found)
