@@ -10,7 +10,6 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from typing import Any
 from morsr_mpi.adapters.hdf5_result import load_result
 from morsr_mpi.adapters.journal_file import read_records
 from morsr_mpi.app.audit import Audit, audit_run
+from morsr_mpi.app.files import replace_file
 from morsr_mpi.app.rundir import RunDirectory
 from morsr_mpi.base.config import BLOCK_BYTES
 from morsr_mpi.base.errors import InputError
@@ -54,10 +54,8 @@ def export_run(path: Path, *, agent: str | None, licence: str) -> Path:
     chain = verify_chain(read_records(run.journal))
     crate = metadata(run, chain, audit, load_result(run.result), agent, licence)
     target = path / METADATA
-    draft = target.with_name(f".{METADATA}.{os.getpid()}.tmp")
     try:
-        draft.write_text(json.dumps(crate, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-        os.replace(draft, target)
+        replace_file(target, (json.dumps(crate, indent=1, sort_keys=True) + "\n").encode())
     except OSError as exc:
         raise InputError(f"{target} cannot be written ({exc.strerror or exc})") from None
     return target

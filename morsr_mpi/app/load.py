@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from morsr_mpi.app.environment import slurm_job
+from morsr_mpi.app.files import replace_file
 from morsr_mpi.app.rundir import RunDirectory
 from morsr_mpi.base.errors import InputError
 from morsr_mpi.node.core import Node
@@ -174,6 +175,4 @@ def decisions(run: RunDirectory) -> list[Scaling]:
 
 
 def _replace(path: Path, fields: dict[str, Any]) -> None:
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    draft.write_text(json.dumps(fields) + "\n", encoding="utf-8")
-    os.replace(draft, path)
+    replace_file(path, (json.dumps(fields) + "\n").encode())

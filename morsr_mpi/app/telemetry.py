@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import time
 from collections import deque
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from morsr_mpi.app.files import replace_file
 from morsr_mpi.app.hooks import Hooks
 from morsr_mpi.app.keeper import Writer
 from morsr_mpi.app.metrics import (
@@ -49,13 +49,6 @@ def figures_file(run: RunDirectory, rank: int) -> Path:
 def spans_file(run: RunDirectory, rank: int) -> Path:
     """Return where a rank keeps its spans."""
     return run.telemetry / f"rank-{rank:05d}.spans"
-
-
-def replace_file(path: Path, data: bytes) -> None:
-    """Put a whole file in the place of another. Raises OSError."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    draft.write_bytes(data)
-    os.replace(draft, path)
 
 
 @dataclass
@@ -184,20 +177,24 @@ class Telemetry:
         begin = time.thread_time()
         now = time.time()
         ranks = read_figures(self._run, self._token)
+        history = self._begun(now, ranks)
+        if history.first is None and standing.incumbent < float("inf"):
+            history.first = standing
+        self._write(now, standing, ranks, whole=False)
+        self._charge(time.thread_time() - begin)
+
+    def _begun(self, now: float, ranks: list[RankFigures]) -> History:
+        """Return the history; it begins with the first rank that did."""
         if self._history is None:
             early = [rank.time - rank.wall for rank in ranks]
             self._history = History(min([*early, now]))
-        if self._history.first is None and standing.incumbent < float("inf"):
-            self._history.first = standing
-        self._write(now, standing, ranks, whole=False)
-        self._charge(time.thread_time() - begin)
+        return self._history
 
     def _write(
         self, now: float, standing: Standing, ranks: list[RankFigures], *, whole: bool
     ) -> None:
         assert self._run is not None
-        assert self._history is not None
-        history, totals = self._history, Totals.of(ranks)
+        history, totals = self._begun(now, ranks), Totals.of(ranks)
         at, before = history.slide(now, totals)
         if whole:
             at, before = history.begin, NOTHING
@@ -254,11 +251,7 @@ class Telemetry:
     def _finish(self, standing: Standing) -> None:
         assert self._run is not None
         ranks = read_figures(self._run, self._token)
-        now = time.time()
-        if self._history is None:
-            early = [rank.time - rank.wall for rank in ranks]
-            self._history = History(min([*early, now]))
-        self._write(now, standing, ranks, whole=True)
+        self._write(time.time(), standing, ranks, whole=True)
 
     @contextlib.contextmanager
     def _harmless(self, what: str) -> Any:

@@ -72,22 +72,31 @@ def _read_names(path: Path | None) -> dict[str, str]:
     return found
 
 
-class GivenHessians:
-    """Hessians [in,in] in a file, keys are the tensors' names."""
-
-    damping = GIVEN_DAMPING
+class _InFile:
+    """What the sources have in common that are one file, keys are the tensors' names."""
 
     def __init__(self, file: TensorFile, names: Mapping[str, str]) -> None:
         self.path = file.path
         self._file = file
         self._names = names
 
+    def _find(self, name: str) -> tuple[str, tuple[int, ...] | None]:
+        """Return the key and the shape of what belongs to a tensor; None where there is none."""
+        key = self._names.get(name, name)
+        found = self._file.tensors.get(key)
+        return key, None if found is None else found.shape
+
+
+class GivenHessians(_InFile):
+    """Hessians [in,in] in a file."""
+
+    damping = GIVEN_DAMPING
+
     def side(self, name: str) -> int | None:
         """Return the side of a Hessian."""
-        key = self._names.get(name, name)
-        if key not in self._file.tensors:
+        key, shape = self._find(name)
+        if shape is None:
             return None
-        shape = self._file.tensors[key].shape
         if len(shape) != 2 or shape[0] != shape[1] or not 0 < shape[0] <= MAX_DIMENSION:
             raise InputError(
                 f"{self.path}: {key} has the shape {list(shape)}; a Hessian is [in,in]"
@@ -96,7 +105,7 @@ class GivenHessians:
 
     def matrix(self, name: str) -> Matrix:
         """Return a Hessian."""
-        key = self._names.get(name, name)
+        key, _ = self._find(name)
         return symmetric(read_floats(self._file, key), f"{self.path}: {key}")
 
 
@@ -132,6 +141,13 @@ class QuipHessians:
         if path is None:
             return None
         file = self._open(path)
+        side = self._inputs(file)
+        file.close()
+        return side
+
+    def _inputs(self, file: TorchFile) -> int:
+        """Return n of an open dictionary, to which its tensors fit."""
+        path = file.path
         n = file.numbers.get("n", 0.0)
         if n == 0.0 and "n" in file.tensors and file.tensors["n"].size == 1:
             n = float(next(iter(file.blocks("n", 1))).reshape(-1)[0])
@@ -143,15 +159,14 @@ class QuipHessians:
                 raise InputError(
                     f"{path}: {key} has {file.tensors[key].size} numbers; n = {side} needs {size}"
                 )
-        file.close()
         return side
 
     def matrix(self, name: str) -> Matrix:
         """Return sym(flatH) + mu mu^T."""
-        path, n = self._find(name), self.side(name)
+        path = self._find(name)
         assert path is not None
-        assert n is not None
         file = self._open(path)
+        n = self._inputs(file)
         form = np.zeros((n, n))
         form[np.tril_indices(n)] = read_floats(file, "flatH").reshape(-1)
         form += np.tril(form, -1).T
@@ -162,29 +177,23 @@ class QuipHessians:
         return form
 
 
-class Calibration:
-    """Inputs of layers on samples, [samples, in], keys are the tensors' names."""
+class Calibration(_InFile):
+    """Inputs of layers on samples, [samples, in]."""
 
     damping = CALIBRATION_DAMPING
 
-    def __init__(self, file: TensorFile, names: Mapping[str, str]) -> None:
-        self.path = file.path
-        self._file = file
-        self._names = names
-
     def side(self, name: str) -> int | None:
         """Return the length of a sample; tensors of more dimensions hold samples in all but one."""
-        key = self._names.get(name, name)
-        if key not in self._file.tensors:
+        key, shape = self._find(name)
+        if shape is None:
             return None
-        shape = self._file.tensors[key].shape
         if len(shape) < 2 or not 0 < shape[-1] <= MAX_DIMENSION:
             raise InputError(f"{self.path}: {key} has the shape {list(shape)}, not [samples, in]")
         return shape[-1]
 
     def matrix(self, name: str) -> Matrix:
         """Return X^T X / samples."""
-        key = self._names.get(name, name)
+        key, _ = self._find(name)
         shape = info_of(self._file, key).shape
         inner = max(1, int(np.prod(shape[1:-1])))
         rows = max(1, CALIBRATION_BLOCK // inner)

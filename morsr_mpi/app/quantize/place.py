@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from morsr_mpi.app.files import replace_file
 from morsr_mpi.app.quantize.layers import Layer
 from morsr_mpi.app.restarts import QUANTIZE_MANIFEST
 from morsr_mpi.app.rundir import RunDirectory
@@ -120,9 +120,8 @@ class Place:
 
 def write_json(path: Path, value: object) -> None:
     """Write a JSON file whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    write_synced(temporary, (json.dumps(value, indent=1, allow_nan=False) + "\n").encode())
-    os.replace(temporary, path)
+    text = json.dumps(value, indent=1, allow_nan=False) + "\n"
+    replace_file(path, text.encode(), sync=True)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -134,11 +133,3 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise InputError(f"{path} holds no object; it is damaged")
     return found
-
-
-def write_synced(path: Path, data: bytes) -> None:
-    """Write bytes and force them to the disk."""
-    with open(path, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())

@@ -19,12 +19,13 @@ from morsr_mpi.adapters.hdf5_problem import load_problem, save_problem
 from morsr_mpi.adapters.hdf5_result import load_result
 from morsr_mpi.adapters.tensor_file import TensorFile, read_floats
 from morsr_mpi.app.entropy import decode_points, encode_points
+from morsr_mpi.app.files import write_synced
 from morsr_mpi.app.quantize import budget
 from morsr_mpi.app.quantize.hessians import HessianSource
 from morsr_mpi.app.quantize.incoherence import rotate, rotate_form, unrotate
 from morsr_mpi.app.quantize.layers import Layer
 from morsr_mpi.app.quantize.options import Quantization
-from morsr_mpi.app.quantize.place import LayerPlace, read_json, write_json, write_synced
+from morsr_mpi.app.quantize.place import LayerPlace, read_json, write_json
 from morsr_mpi.base.errors import InputError, InternalError
 from morsr_mpi.objectives.problem import QuadraticProblem
 from morsr_mpi.search.ldlq import Rounded, ldlq_with_descent, nearest_point

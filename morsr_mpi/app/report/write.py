@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from morsr_mpi.app.files import replace_file
 from morsr_mpi.app.report.figures import PICTURES, comparison, pyplot
 from morsr_mpi.app.report.page import page
 from morsr_mpi.app.report.story import Story, read_story
-from morsr_mpi.app.telemetry import replace_file
 from morsr_mpi.base import config
 from morsr_mpi.base.errors import InternalError, MorsrError, UsageError
 
