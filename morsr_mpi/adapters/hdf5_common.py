@@ -93,6 +93,17 @@ def _check_is_hdf5(path: Path, filetype: str) -> None:
 
 
 @contextlib.contextmanager
+def open_file(path: Path) -> Iterator[h5py.File]:
+    """Open a file for reading, and look at its string heaps before a text is read from them.
+
+    All errors, those of the body too, become InputError.
+    """
+    with reading(path), h5py.File(path, "r") as file:
+        check_heaps(path)
+        yield file
+
+
+@contextlib.contextmanager
 def open_checked(path: Pathlike, filetype: str, version: tuple[int, int]) -> Iterator[h5py.File]:
     """Open a file for reading after a check of `filetype` and `version`.
 
@@ -101,8 +112,7 @@ def open_checked(path: Pathlike, filetype: str, version: tuple[int, int]) -> Ite
     """
     where = Path(path)
     _check_is_hdf5(where, filetype)
-    with reading(where), h5py.File(where, "r") as file:
-        check_heaps(where)
+    with open_file(where) as file:
         check_type(file, where, filetype, version)
         yield file
 

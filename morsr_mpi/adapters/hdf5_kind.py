@@ -20,7 +20,7 @@ def kind_of_file(path: common.Pathlike) -> str:
         raise InputError(f"{where} does not exist")
     if not where.is_file() or not h5py.is_hdf5(where):
         raise InputError(f"{where} is not an HDF5 file; a file of morsr is needed")
-    with common.reading(where), h5py.File(where, "r") as file:
+    with common.open_file(where) as file:
         found = common.read_text(file.attrs.get("filetype"))
     if not found or not found.startswith("morsr-"):
         raise InputError(f"{where} is no file of morsr (attribute filetype: {found or 'missing'})")

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from morsr_mpi.adapters import hdf5_common
+from morsr_mpi.adapters.hdf5_kind import kind_of_file
 from morsr_mpi.adapters.hdf5_problem import load_problem, save_problem
 from morsr_mpi.base.errors import EXIT_DATA, InputError
 from morsr_mpi.objectives.problem import QuadraticProblem
@@ -264,6 +265,8 @@ def test_damaged_text_heap(tmp_path: Path, writer: Callable[[Path], None]) -> No
         bad[heap + at] = value
         path.write_bytes(bad)
         assert "its texts cannot be read" in refused(path)
+        with pytest.raises(InputError, match="its texts cannot be read"):
+            kind_of_file(path)  # asked first of checkpoints, which may be sealed
 
 
 def test_locked_file_names_the_variable(tmp_path: Path) -> None:
